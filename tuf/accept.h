@@ -1,0 +1,57 @@
+/*
+ * Publication rules: what a repository takes, decided the same way by registry and signing service.
+ *
+ * Pure. Given the current set and the uploaded files it decides all or nothing.
+ */
+#ifndef BULLA_TUF_ACCEPT_H
+#define BULLA_TUF_ACCEPT_H
+
+#include "tuf/metadata.h"
+
+/* One file by role: "root", "targets", "snapshot", "timestamp" or a delegated role. Borrowed. */
+struct tuf_file {
+    const char *role;
+    const void *data;
+    size_t len;
+};
+
+#define TUF_MAX_CHANGES 64 /* files in one publication */
+
+struct tuf_accept_input {
+    const char *collection; /* not NULL */
+    int64_t now_s;
+    const struct tuf_file
+        *current; /* root, targets and delegated roles as published; may be empty */
+    size_t n_current;
+    const struct tuf_file
+        *changes; /* root, targets, delegated roles; never snapshot or timestamp */
+    size_t n_changes;
+};
+
+/* An accepted change: parsed files and what follows from them. Heap, owned by the caller. */
+struct tuf_accepted {
+    struct tuf_metadata *root;   /* the root in force afterwards */
+    struct tuf_metadata **roles; /* all targets roles in force afterwards, targets first */
+    const char **role_names;     /* borrowed from roles' delegators; "targets" first */
+    size_t n_roles;
+    bool root_changed;
+    bool snapshot_keys_changed, timestamp_keys_changed; /* version memory restarts: TUF 5.3.11 */
+    struct digest *added; /* digests that targets name now and did not before */
+    int64_t *added_lengths;
+    size_t n_added;
+};
+
+/*
+ * Checks the rules of trust.md: signatures and thresholds against the current root (a new root:
+ * against the old one, whose expiry is ignored, and itself; the first root: itself), version
+ * exactly +1 (first: 1), not expired, collection and role names, sizes, delegations, target names.
+ * A change equal byte for byte to the current file is allowed and ignored. A role that no reachable
+ * delegation names any more is dropped. E_CONFLICT: version is not current + 1. E_SIGNATURE,
+ * E_EXPIRED, E_BINDING, E_INVALID, E_LIMIT.
+ */
+int tuf_accept(const struct tuf_accept_input *input, struct tuf_accepted **out,
+               struct error *err) MUST_CHECK;
+void tuf_accepted_free(struct tuf_accepted *a);
+void tuf_accepted_cleanup(struct tuf_accepted **a);
+
+#endif
