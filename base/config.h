@@ -1,0 +1,66 @@
+/*
+ * registry.yaml, the configuration of bulla-registry and bulla-signer: the adapter over libcyaml.
+ *
+ * Strict: unknown keys, duplicate keys, aliases, a second document and values of the wrong type are
+ * errors that name the line. Relative paths mean relative to the file's folder. Keys left out have
+ * the defaults that server_config_write_default writes. Not thread-safe per object.
+ */
+#ifndef BULLA_BASE_CONFIG_H
+#define BULLA_BASE_CONFIG_H
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+#define CONFIG_FILE_NAME "registry.yaml"
+#define CONFIG_FILE_MAX  (256u << 10)
+
+/* Strings are owned by the struct; paths are absolute. Life-times in seconds, sizes in bytes. */
+struct server_config {
+    char *file;           /* the file itself */
+    char *listen_address; /* an IPv4 or IPv6 address, without brackets */
+    uint16_t listen_port; /* 0: any free port */
+    char *data_dir;
+    char *user; /* account to run as when started as root; NULL: stay */
+    struct {
+        char *certificate; /* PEM, chain included */
+        char *key;         /* PEM */
+    } tls;
+    struct {
+        char *socket; /* Unix socket; fits struct sockaddr_un */
+        char *data_dir;
+        char *passphrase_file;
+        char *user; /* NULL: same as above ("development") */
+        int64_t timestamp_lifetime_s;
+        int64_t snapshot_lifetime_s;
+    } signer;
+    struct {
+        uint32_t connections;
+        uint32_t connections_per_address;
+        uint32_t uploads_per_user;
+        uint64_t manifest_bytes;
+        uint64_t blob_bytes;
+        uint64_t rate_bytes_s;  /* slower request bodies are ended; 0: any rate */
+        int64_t idle_timeout_s; /* connections without a request */
+    } limits;
+    struct {
+        enum log_level level;
+        enum log_form form;
+    } log;
+};
+
+/* Reads and checks `path`. *out is written on success only; the caller ends with
+ * server_config_done. E_NOTFOUND, E_INVALID (message "FILE: line N: …"), E_LIMIT, E_NOMEM, E_SYS.
+ */
+int server_config_load(const char *path, struct server_config *out, struct error *err) MUST_CHECK;
+void server_config_done(struct server_config *config);
+
+/* Splits "127.0.0.1:5443" or "[::1]:5443"; *address is owned by the caller. E_INVALID. */
+int config_parse_listen(const char *text, char **address, uint16_t *port,
+                        struct error *err) MUST_CHECK;
+
+/* Writes a commented registry.yaml into the folder dir_fd (mode 0644) whose values are the
+ * defaults, but for the listening address (no brackets). E_EXISTS where one is there already. */
+int server_config_write_default(int dir_fd, const char *address, uint16_t port,
+                                struct error *err) MUST_CHECK;
+
+#endif
