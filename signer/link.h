@@ -1,0 +1,50 @@
+/*
+ * The registry's end of the signing service: requests over its Unix socket.
+ *
+ * Small length-prefixed messages (see signer/protocol.h). Each call is one request on a connection
+ * of its own, with a time-out; thread-safe for one const link. The service verifies for itself
+ * whatever is passed here; the caller must treat its answers as signed data from a peer of its own
+ * system.
+ */
+#ifndef BULLA_SIGNER_LINK_H
+#define BULLA_SIGNER_LINK_H
+
+#include "base/bytes.h"
+#include "tuf/accept.h"
+
+struct signer_link;
+
+/* socket_path is copied. Does not connect. */
+int signer_link_new(const char *socket_path, struct signer_link **out,
+                    struct error *err) MUST_CHECK;
+void signer_link_free(struct signer_link *link);
+void signer_link_cleanup(struct signer_link **link);
+
+/* The service's public key of a collection and role (TUF_SNAPSHOT or TUF_TIMESTAMP) as TUF key
+ * object JSON; made on first request. E_NETWORK: the service is not running. */
+int signer_link_key(const struct signer_link *link, const char *collection, enum tuf_type role,
+                    struct bytes *json, struct error *err) MUST_CHECK;
+
+/* A complete set as the service last signed it. Strings and bytes are owned by the set. */
+struct signer_set {
+    struct signer_set_file {
+        char *role; /* "root", "targets", delegated…, "snapshot", "timestamp" */
+        int64_t version;
+        struct bytes data;
+    } * files;
+    size_t n_files;
+};
+void signer_set_done(struct signer_set *set);
+
+/* Asks the service to take `changes` on top of what it signed last and to sign the new snapshot and
+ * timestamp. *out receives all files in force afterwards. The same changes again give the same
+ * bytes. Codes of tuf_accept, E_NETWORK, E_BUSY. */
+int signer_link_publish(const struct signer_link *link, const char *collection,
+                        const struct tuf_file *changes, size_t n, struct signer_set *out,
+                        struct error *err) MUST_CHECK;
+/* The current set, with a timestamp that has at least half its life left (signed anew if needed).
+ * E_NOTFOUND: the service knows no such collection. */
+int signer_link_refresh(const struct signer_link *link, const char *collection,
+                        struct signer_set *out, struct error *err) MUST_CHECK;
+
+#endif
