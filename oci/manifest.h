@@ -11,9 +11,10 @@
 #include "base/digest.h"
 #include "base/json.h"
 
-#define MANIFEST_MAX_BYTES  (4u << 20) /* distribution-spec: registries should accept 4 MiB */
-#define MANIFEST_MAX_LAYERS 1024
-#define MEDIA_TYPE_MAX      255
+#define MANIFEST_MAX_BYTES   (4u << 20) /* distribution-spec: registries should accept 4 MiB */
+#define MANIFEST_MAX_LAYERS  1024
+#define MANIFEST_MAX_ENTRIES 16384 /* of an index: a full list of referrers is one, too */
+#define MEDIA_TYPE_MAX       255
 
 #define MEDIA_OCI_MANIFEST    "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_OCI_INDEX       "application/vnd.oci.image.index.v1+json"
@@ -59,7 +60,8 @@ void manifest_free(struct manifest *m);
 void manifest_cleanup(struct manifest **m);
 
 /* Entry for this platform ("linux", "amd64"): the first entry that names exactly it; entries
- * without platform or with "unknown" never match. E_NOTFOUND. */
+ * without platform, with "unknown" or with a variant beyond the baseline never match. E_NOTFOUND.
+ */
 int manifest_select_platform(const struct manifest *index, const char *os, const char *architecture,
                              const struct descriptor **out, struct error *err) MUST_CHECK;
 /* One descriptor object {mediaType, digest, size, …}. */

@@ -1,0 +1,126 @@
+#include "base/file.h"
+#include "oci/store_private.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct blob_writer {
+    struct store *store; /* borrowed */
+    struct temporary file;
+    struct digest_stream *sha256;
+    int64_t size;
+    bool spent; /* committed, or broken by a failed write */
+};
+
+void blob_writer_free(struct blob_writer *w)
+{
+    if (!w)
+        return;
+    temporary_done(&w->file);
+    digest_stream_free(w->sha256);
+    free(w);
+}
+
+void blob_writer_cleanup(struct blob_writer **w)
+{
+    blob_writer_free(*w);
+    *w = NULL;
+}
+
+int blob_writer_new(struct store *s, struct blob_writer **out, struct error *err)
+{
+    CLEANUP(blob_writer_cleanup) struct blob_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return fail_nomem(err);
+    w->store = s;
+    w->file = (struct temporary)TEMPORARY_INIT;
+    int rc = temporary_file(s->tmp_fd, &w->file, err);
+    if (!rc)
+        rc = digest_stream_new(DIGEST_SHA256, &w->sha256, err);
+    if (!rc)
+        *out = TAKE_PTR(w);
+    return wrap(err, rc, "new blob");
+}
+
+int blob_writer_write(struct blob_writer *w, const void *data, size_t len, struct error *err)
+{
+    int64_t size;
+    if (w->spent)
+        return fail(err, E_INTERNAL, "blob is written after its end");
+    if (__builtin_add_overflow(w->size, len, &size))
+        return fail(err, E_LIMIT, "blob is too large");
+    int rc = file_write_fd(w->file.fd, data, len, err);
+    if (!rc)
+        rc = digest_stream_update(w->sha256, data, len, err);
+    w->spent = rc != OK;
+    if (!rc)
+        w->size = size;
+    return wrap(err, rc, "write blob");
+}
+
+/* sha256 runs along with the writing; sha512 blobs are rare and are read once more. */
+static int digest_written(struct blob_writer *w, enum digest_alg alg, struct digest *out,
+                          struct error *err)
+{
+    if (alg == DIGEST_SHA256)
+        return digest_stream_peek(w->sha256, out, err);
+    if (lseek(w->file.fd, 0, SEEK_SET) != 0)
+        return fail_sys(err, errno, "rewind blob");
+    return digest_of_fd(alg, w->file.fd, out, NULL, err);
+}
+
+/* A blob of that name that is there already gives way: these bytes were checked just now. */
+static int publish(struct blob_writer *w, const struct digest *d, struct error *err)
+{
+    char name[BLOB_NAME_MAX];
+    (void)store_blob_name(d, name);
+    CLEANUP(cleanup_fd) int folder = -1;
+    if (fchmod(w->file.fd, 0444))
+        return fail_sys(err, errno, "set mode of blob");
+    if (fsync(w->file.fd))
+        return fail_sys(err, errno, "sync blob");
+    int rc = temporary_move(&w->file, w->store->blobs_fd, name, true, err);
+    if (rc)
+        return rc;
+    w->spent = true;
+    folder =
+        openat(w->store->blobs_fd, digest_alg_name(d->alg), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return fail_sys(err, errno, "open blob folder");
+    return file_sync_dir(folder, err);
+}
+
+int blob_writer_commit(struct blob_writer *w, const struct digest *expected, int64_t size,
+                       struct error *err)
+{
+    struct digest real;
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+    if (w->spent || expected->alg == DIGEST_NONE)
+        return fail(err, E_INTERNAL, "blob cannot be committed");
+    if (size >= 0 && size != w->size)
+        return fail(err, E_DIGEST, "blob '%s' has %lld bytes, not %lld",
+                    digest_format(expected, want), (long long)w->size, (long long)size);
+    int rc = digest_written(w, expected->alg, &real, err);
+    if (rc)
+        return rc;
+    if (!digest_equal(&real, expected))
+        return fail(err, E_DIGEST, "blob has digest '%s', not '%s'", digest_format(&real, got),
+                    digest_format(expected, want));
+    return publish(w, expected, err);
+}
+
+int blob_writer_finish(struct blob_writer *w, struct digest *digest, int64_t *size,
+                       struct error *err)
+{
+    struct digest real;
+    if (w->spent)
+        return fail(err, E_INTERNAL, "blob cannot be committed");
+    int rc = digest_written(w, DIGEST_SHA256, &real, err);
+    if (!rc)
+        rc = publish(w, &real, err);
+    if (!rc) {
+        *digest = real;
+        *size = w->size;
+    }
+    return rc;
+}
