@@ -1,0 +1,169 @@
+#include "verify/obtain.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+
+void image_done(struct image *image)
+{
+    manifest_cleanup(&image->parsed);
+    image_config_cleanup(&image->config);
+}
+
+void obtained_done(struct obtained *o)
+{
+    verdict_done(&o->verdict);
+    image_done(&o->image);
+}
+
+static const char *this_architecture(void)
+{
+    static const char *const names[][2] = {
+        {"x86_64", "amd64"}, {"aarch64", "arm64"}, {"riscv64", "riscv64"}, {"ppc64le", "ppc64le"}};
+    struct utsname host;
+    if (uname(&host) == 0)
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+            if (strcmp(host.machine, names[i][0]) == 0)
+                return names[i][1];
+    return "unknown";
+}
+
+static int read_manifest(struct store *s, const struct descriptor *d, struct manifest **out,
+                         struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    int rc = store_blob_read(s, &d->digest, MANIFEST_MAX_BYTES, &body, err);
+    if (!rc && d->size >= 0 && (uint64_t)d->size != body.len)
+        rc = fail(err, E_DIGEST, "manifest has %zu bytes, %lld were signed", body.len,
+                  (long long)d->size);
+    return rc ? rc : manifest_parse(body.data, body.len, d->media_type, out, err);
+}
+
+static int check_ban(const struct tuf_metadata *targets, const struct descriptor *d,
+                     struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    if (targets && tuf_targets_banned(targets, &d->digest))
+        return fail(err, E_BANNED, "%s is banned by the collection's owner",
+                    digest_format(&d->digest, text));
+    return OK;
+}
+
+/* Nested indexes are not followed: one index, one child, as stock clients do. */
+static int choose_image(struct store *s, const struct descriptor *root,
+                        const struct tuf_metadata *targets, struct image *image, struct error *err)
+{
+    int rc = check_ban(targets, root, err);
+    if (!rc)
+        rc = read_manifest(s, root, &image->parsed, err);
+    image->manifest = *root;
+    if (rc || image->parsed->kind == MANIFEST_IMAGE)
+        return rc;
+    const struct descriptor *child = NULL;
+    rc = manifest_select_platform(image->parsed, "linux", this_architecture(), &child, err);
+    if (rc)
+        return rc;
+    image->manifest = *child;
+    manifest_cleanup(&image->parsed);
+    rc = check_ban(targets, &image->manifest, err);
+    if (!rc)
+        rc = read_manifest(s, &image->manifest, &image->parsed, err);
+    if (!rc && image->parsed->kind != MANIFEST_IMAGE)
+        rc = fail(err, E_INVALID, "the index's entry for this platform is no image");
+    return rc;
+}
+
+static int read_config(struct store *s, struct image *image, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    const struct descriptor *want = &image->manifest;
+    int rc = store_blob_read(s, &image->parsed->config.digest, IMAGE_CONFIG_MAX_BYTES, &body, err);
+    if (!rc && (uint64_t)image->parsed->config.size != body.len)
+        rc = fail(err, E_DIGEST, "image config has another length than its manifest says");
+    if (!rc)
+        rc = image_config_parse(body.data, body.len, &image->config, err);
+    if (rc)
+        return wrap(err, rc, "image config");
+    if (image->config->n_diff_ids != image->parsed->n_layers)
+        return fail(err, E_INVALID, "image config names %zu layers, its manifest %zu",
+                    image->config->n_diff_ids, image->parsed->n_layers);
+    if (*want->os && (strcmp(want->os, image->config->os) != 0 ||
+                      strcmp(want->architecture, image->config->architecture) != 0))
+        return fail(err, E_INVALID, "the index says %s/%s, the image itself %s/%s", want->os,
+                    want->architecture, image->config->os, image->config->architecture);
+    return OK;
+}
+
+int image_open(struct store *s, const struct descriptor *root, const struct tuf_metadata *targets,
+               struct image *out, struct error *err)
+{
+    CLEANUP(image_done) struct image image = {.parsed = NULL};
+    int rc = choose_image(s, root, targets, &image, err);
+    if (!rc)
+        rc = read_config(s, &image, err);
+    if (rc)
+        return rc;
+    *out = image;
+    image.parsed = NULL;
+    image.config = NULL;
+    return OK;
+}
+
+static int pull(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
+                struct error *err)
+{
+    struct remote_options options = {
+        .host = ref->host, .ca_file = o->verify->ca_file, .auth_file = o->verify->auth_file};
+    CLEANUP(remote_cleanup) struct remote *remote = NULL;
+    struct descriptor image;
+    int rc = remote_open(&options, &remote, err);
+    if (!rc)
+        rc = pull_image(remote, ref->repository, &out->verdict.manifest, o->store, o->progress,
+                        &out->moved, &image, err);
+    return rc;
+}
+
+static bool has_layers(struct store *s, const struct image *image)
+{
+    for (size_t i = 0; i < image->parsed->n_layers; i++)
+        if (!store_blob_exists(s, &image->parsed->layers[i].digest))
+            return false;
+    return true;
+}
+
+static int unpack(const struct obtain_options *o, const struct image *image, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; !rc && o->unpack && i < image->parsed->n_layers; i++)
+        rc = wrap(err,
+                  store_layer_unpack(o->store, &image->parsed->layers[i],
+                                     &image->config->diff_ids[i], o->progress, err),
+                  "layer %zu", i + 1);
+    return rc;
+}
+
+int verify_obtain(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
+                  struct error *err)
+{
+    char name[REFERENCE_TEXT_MAX];
+    memset(out, 0, sizeof *out);
+    int rc = verify_reference(o->verify, ref, &out->verdict, err);
+    if (rc)
+        return rc;
+    const struct descriptor *root = &out->verdict.manifest;
+    rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
+    bool missing = rc == E_NOTFOUND || (!rc && !has_layers(o->store, &out->image));
+    if (missing && o->pull == PULL_NEVER)
+        return fail(err, E_NOTFOUND, "'%s' is not in the local store; 'bulla pull %s' gets it",
+                    reference_format(ref, name), name);
+    if (missing) {
+        image_done(&out->image);
+        rc = pull(o, ref, out, err);
+        if (!rc)
+            rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
+    }
+    if (!rc)
+        rc = unpack(o, &out->image, err);
+    if (!rc)
+        rc = store_name_set(o->store, reference_format(ref, name), root, err);
+    return rc;
+}

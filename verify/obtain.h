@@ -1,0 +1,44 @@
+/*
+ * From a reference to an opened image: verdict, download, unpacked layers.
+ *
+ * The one way in for `pull` and `run`: what comes out follows by digest from the verdict.
+ */
+#ifndef BULLA_VERIFY_OBTAIN_H
+#define BULLA_VERIFY_OBTAIN_H
+
+#include "oci/store.h"
+#include "verify/verdict.h"
+
+struct image {
+    struct descriptor manifest; /* the image manifest: the signed one, or an index's child */
+    struct manifest *parsed;
+    struct image_config *config; /* as many diff_ids as the manifest has layers */
+};
+void image_done(struct image *image);
+
+/* Opens what is in the store below the signed descriptor `root`: every byte is hashed again.
+ * E_NOTFOUND: a blob is missing; E_TAMPERED; E_INVALID; E_BANNED (targets may be NULL: no check).
+ */
+int image_open(struct store *s, const struct descriptor *root, const struct tuf_metadata *targets,
+               struct image *out, struct error *err) MUST_CHECK;
+
+enum pull_when { PULL_MISSING, PULL_NEVER };
+struct obtain_options {
+    const struct verify_options *verify;
+    struct store *store;
+    struct progress *progress; /* NULL: quiet */
+    enum pull_when pull;
+    bool unpack; /* layers are unpacked too */
+};
+struct obtained {
+    struct verdict verdict;
+    struct image image;
+    struct transfer_count moved;
+};
+/* Verdict, then whatever is missing is pulled by digest. On failure out->verdict is as
+ * verify_reference left it; obtained_done frees either way. */
+int verify_obtain(const struct obtain_options *options, const struct reference *ref,
+                  struct obtained *out, struct error *err) MUST_CHECK;
+void obtained_done(struct obtained *o);
+
+#endif

@@ -1,0 +1,348 @@
+#include "verify/refresh.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define CLOCK_SLACK_S 300 /* how far behind its own past the clock may be */
+
+struct refresh {
+    const struct refresh_options *options;
+    struct trust_store *store;
+    struct trust_source *source;
+    struct trust_view *view;
+};
+
+void trust_view_done(struct trust_view *view)
+{
+    tuf_trusted_cleanup(&view->trusted);
+}
+
+/* No answer at all, as opposed to an answer we must not accept. */
+static bool unreachable(int rc)
+{
+    return rc == E_NETWORK || rc == E_TLS;
+}
+
+static int start(struct refresh *r, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
+    struct tuf_trusted_options options = {r->options->now_s, r->options->collection};
+    struct error why = ERROR_INIT;
+    tuf_trusted_cleanup(&r->view->trusted);
+    int rc = trust_store_read(r->store, "root", TUF_MAX_ROOT_BYTES, &stored, &why);
+    if (rc == 0)
+        return wrap(err, tuf_trusted_new(&options, stored.data, stored.len, &r->view->trusted, err),
+                    "stored root");
+    if (rc != E_NOTFOUND)
+        return fail(err, rc, "%s", why.message);
+    const struct bytes *root = r->options->root;
+    rc = tuf_trusted_new(&options, root->data, root->len, &r->view->trusted, err);
+    if (rc)
+        return wrap(err, rc, "anchor root");
+    return trust_store_write_root(
+        r->store, tuf_metadata_version(tuf_trusted_root(r->view->trusted)), root, err);
+}
+
+/* What an earlier refresh left protects from rollback; what is damaged or no longer signed by the
+ * root is as good as absent. */
+static void load_stored(struct refresh *r)
+{
+    CLEANUP(bytes_done) struct bytes timestamp = BYTES_INIT, snapshot = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = trust_store_read(r->store, "timestamp", TUF_MAX_TIMESTAMP_BYTES, &timestamp, &why);
+    if (!rc)
+        rc = tuf_trusted_load_timestamp(r->view->trusted, timestamp.data, timestamp.len, &why);
+    if (rc && rc != E_NOTFOUND)
+        log_debug("stored timestamp: %s", why.message);
+    rc = trust_store_read(r->store, "snapshot", TUF_MAX_SNAPSHOT_BYTES, &snapshot, &why);
+    if (!rc)
+        rc = tuf_trusted_load_snapshot(r->view->trusted, snapshot.data, snapshot.len, &why);
+    if (rc && rc != E_NOTFOUND)
+        log_debug("stored snapshot: %s", why.message);
+}
+
+static void versioned(char *out, size_t size, int64_t version, const char *role)
+{
+    size_t used = (size_t)snprintf(out, size, "%" PRId64 ".", version);
+    for (const char *p = role; *p && used + 9 < size; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || strchr("_.-~", *p);
+        used +=
+            (size_t)snprintf(out + used, size - used, plain ? "%c" : "%%%02X", (unsigned char)*p);
+    }
+    (void)snprintf(out + used, size - used, ".json");
+}
+
+/* Versioned name where the root says consistent_snapshot, else the plain one (bare TUF only). */
+static void role_file(const struct refresh *r, char *out, size_t size, int64_t version,
+                      const char *role)
+{
+    if (tuf_root_consistent_snapshot(tuf_trusted_root(r->view->trusted)))
+        versioned(out, size, version, role);
+    else
+        (void)snprintf(out, size, "%s.json", role);
+}
+
+static int accept_root(struct refresh *r, const struct bytes *root, struct error *err)
+{
+    bool keys_changed = false;
+    int rc = tuf_trusted_update_root(r->view->trusted, root->data, root->len, &keys_changed, err);
+    if (rc)
+        return wrap(err, rc, "root");
+    /* TUF 5.3.11, done as soon as the root is stored: an abort later must not lose the rotation. */
+    if (keys_changed) {
+        rc = trust_store_remove(r->store, "timestamp", err);
+        if (!rc)
+            rc = trust_store_remove(r->store, "snapshot", err);
+    }
+    if (!rc)
+        rc = trust_store_write_root(
+            r->store, tuf_metadata_version(tuf_trusted_root(r->view->trusted)), root, err);
+    return rc;
+}
+
+/* TUF 5.3: root files one by one from `next` (fetched with result next_rc) until there is none. */
+static int update_roots(struct refresh *r, struct bytes *next, int next_rc, struct error *next_err,
+                        struct error *err)
+{
+    for (int n = 0; !next_rc; n++) {
+        if (n >= TUF_MAX_ROOT_ROTATIONS)
+            return fail(err, E_LIMIT, "more than %d new roots at once", TUF_MAX_ROOT_ROTATIONS);
+        int rc = accept_root(r, next, err);
+        if (rc)
+            return rc;
+        char name[64];
+        bytes_clear(next);
+        versioned(name, sizeof name, tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1,
+                  "root");
+        next_rc = r->source->get(r->source, name, TUF_MAX_ROOT_BYTES, next, next_err);
+    }
+    /* A stock repository may answer 403 where a file does not exist. */
+    bool bare_denied = !r->options->collection && next_rc == E_DENIED;
+    if (next_rc != E_NOTFOUND && !bare_denied) {
+        *err = *next_err;
+        return next_rc;
+    }
+    return tuf_trusted_finish_root(r->view->trusted, err);
+}
+
+static int update_timestamp(struct refresh *r, const struct bytes *timestamp, struct error *err)
+{
+    bool changed = false;
+    int rc = tuf_trusted_update_timestamp(r->view->trusted, timestamp->data, timestamp->len,
+                                          &changed, err);
+    if (!rc && changed)
+        rc = trust_store_write(r->store, "timestamp", timestamp, err);
+    return wrap(err, rc, "timestamp");
+}
+
+static int update_snapshot(struct refresh *r, bool fetch, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = tuf_trusted_reuse_snapshot(r->view->trusted, fetch ? &why : err);
+    if (!rc || !fetch)
+        return wrap(err, rc, "stored snapshot");
+    const struct tuf_meta *meta = tuf_trusted_wanted_snapshot(r->view->trusted);
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    char name[64];
+    size_t max = meta->length >= 0 ? (size_t)meta->length : TUF_MAX_SNAPSHOT_BYTES;
+    role_file(r, name, sizeof name, meta->version, "snapshot");
+    rc = r->source->get(r->source, name,
+                        max < TUF_MAX_SNAPSHOT_BYTES ? max : TUF_MAX_SNAPSHOT_BYTES, &data, err);
+    if (!rc)
+        rc = tuf_trusted_update_snapshot(r->view->trusted, data.data, data.len, err);
+    if (!rc)
+        rc = trust_store_write(r->store, "snapshot", &data, err);
+    return wrap(err, rc, "snapshot");
+}
+
+static int update_role(struct refresh *r, const char *role, const char *delegator, bool fetch,
+                       struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = trust_store_read(r->store, role, TUF_MAX_TARGETS_BYTES, &data, &why);
+    if (!rc)
+        rc = tuf_trusted_update_targets(r->view->trusted, role, delegator, data.data, data.len,
+                                        &why);
+    if (!rc)
+        return OK;
+    if (!fetch)
+        return fail(err, E_STALE, "role '%s' is not stored locally: %s", role, why.message);
+    const struct tuf_meta *meta = tuf_trusted_wanted(r->view->trusted, role);
+    if (!meta)
+        return fail(err, E_INVALID, "role '%s' is not in the snapshot", role);
+    char name[512];
+    size_t max = meta->length >= 0 ? (size_t)meta->length : TUF_MAX_TARGETS_BYTES;
+    bytes_clear(&data);
+    role_file(r, name, sizeof name, meta->version, role);
+    rc = r->source->get(r->source, name, max < TUF_MAX_TARGETS_BYTES ? max : TUF_MAX_TARGETS_BYTES,
+                        &data, err);
+    if (!rc)
+        rc =
+            tuf_trusted_update_targets(r->view->trusted, role, delegator, data.data, data.len, err);
+    if (!rc)
+        rc = trust_store_write(r->store, role, &data, err);
+    return wrap(err, rc, "role '%s'", role);
+}
+
+/* A clock behind its own past would make everything look unexpired. */
+static int check_clock(struct refresh *r, int64_t last_success, struct error *err)
+{
+    if (last_success > r->options->now_s + CLOCK_SLACK_S)
+        return fail(err, E_CLOCK,
+                    "the clock is %" PRId64 " seconds behind the last refresh; set it right",
+                    last_success - r->options->now_s);
+    return OK;
+}
+
+/* Everything from the store, nothing from the network. */
+static int use_stored(struct refresh *r, int64_t grace_s, struct error *err)
+{
+    int rc = start(r, err);
+    if (!rc)
+        rc = tuf_trusted_finish_root(r->view->trusted, err);
+    if (rc)
+        return rc;
+    load_stored(r);
+    rc = tuf_trusted_use_loaded_timestamp(r->view->trusted, grace_s, err);
+    if (!rc)
+        rc = update_snapshot(r, false, err);
+    if (!rc)
+        rc = update_role(r, "targets", NULL, false, err);
+    return rc;
+}
+
+static int go_offline(struct refresh *r, int64_t last_success, const struct error *cause,
+                      struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int64_t age = r->options->now_s - last_success;
+    if (!last_success) {
+        *err = *cause;
+        return cause->code;
+    }
+    int rc = use_stored(r, r->options->grace_s, &why);
+    if (rc)
+        return fail(err, rc == E_CLOCK ? rc : E_STALE,
+                    "%s; and what was stored %" PRId64 " s ago cannot be used: %s", cause->message,
+                    age, why.message);
+    if (r->options->max_age_s >= 0 && age > r->options->max_age_s)
+        return fail(err, E_STALE,
+                    "%s; and the last refresh is %" PRId64 " s old, policy allows %" PRId64,
+                    cause->message, age, r->options->max_age_s);
+    r->view->freshness = FRESH_CACHED;
+    r->view->age_s = age > 0 ? age : 0;
+    r->view->offline = *cause;
+    r->view->store_is_online = false;
+    return OK;
+}
+
+static void fetch_first(struct refresh *r, struct bytes *root, struct bytes *timestamp, int rc[2],
+                        struct error errs[2])
+{
+    char root_name[64];
+    versioned(root_name, sizeof root_name,
+              tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1, "root");
+    const char *const names[2] = {root_name, "timestamp.json"};
+    const size_t max[2] = {TUF_MAX_ROOT_BYTES, TUF_MAX_TIMESTAMP_BYTES};
+    struct bytes *out[2] = {root, timestamp};
+    if (r->source->get_two) {
+        r->source->get_two(r->source, names, max, out, rc, errs);
+        return;
+    }
+    rc[0] = r->source->get(r->source, names[0], max[0], out[0], &errs[0]);
+    rc[1] = E_BUSY; /* asked for only after the roots */
+}
+
+static int go_online(struct refresh *r, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT, timestamp = BYTES_INIT;
+    struct error errs[2] = {ERROR_INIT, ERROR_INIT};
+    int got[2];
+    fetch_first(r, &root, &timestamp, got, errs);
+    int rc = update_roots(r, &root, got[0], &errs[0], err);
+    if (rc)
+        return rc;
+    if (got[1] == E_BUSY)
+        got[1] = r->source->get(r->source, "timestamp.json", TUF_MAX_TIMESTAMP_BYTES, &timestamp,
+                                &errs[1]);
+    if (got[1] == E_NOTFOUND)
+        return fail(err, E_NO_TRUST, "the registry has no trust metadata for this collection");
+    if (got[1]) {
+        *err = errs[1];
+        return got[1];
+    }
+    load_stored(r);
+    rc = update_timestamp(r, &timestamp, err);
+    if (!rc)
+        rc = update_snapshot(r, true, err);
+    if (!rc)
+        rc = update_role(r, "targets", NULL, true, err);
+    if (!rc)
+        rc = trust_store_note_success(r->store, r->options->now_s, err);
+    r->view->freshness = FRESH_ONLINE;
+    r->view->age_s = 0;
+    r->view->store_is_online = true;
+    return rc;
+}
+
+int trust_refresh(const struct refresh_options *options, struct trust_store *store,
+                  struct trust_source *source, struct trust_view *out, struct error *err)
+{
+    struct trust_view view = {.trusted = NULL, .offline = ERROR_INIT};
+    struct refresh r = {options, store, source, &view};
+    struct error why = ERROR_INIT;
+    int64_t last = trust_store_last_success(store), age = options->now_s - last;
+    int rc = check_clock(&r, last, err);
+    if (!rc && options->reuse_s > 0 && last && age >= 0 && age < options->reuse_s &&
+        use_stored(&r, 0, &why) == OK) {
+        view.freshness = FRESH_RECENT;
+        view.age_s = age;
+        view.store_is_online = true;
+        *out = view;
+        return OK;
+    }
+    if (!rc)
+        rc = start(&r, err);
+    if (!rc)
+        rc = go_online(&r, &why);
+    if (rc && why.code && unreachable(rc))
+        rc = go_offline(&r, last, &why, err);
+    else if (rc && why.code)
+        *err = why;
+    if (rc) {
+        trust_view_done(&view);
+        return rc;
+    }
+    *out = view;
+    return OK;
+}
+
+int trust_need_role(struct trust_view *view, struct trust_store *store, struct trust_source *source,
+                    const char *role, const char *delegator, struct error *err)
+{
+    struct refresh_options options = {.collection = ""};
+    struct refresh r = {&options, store, source, view};
+    return update_role(&r, role, delegator, view->store_is_online, err);
+}
+
+int trust_find(struct trust_view *view, struct trust_store *store, struct trust_source *source,
+               const char *name, struct tuf_found *out, struct error *err)
+{
+    for (;;) {
+        struct tuf_found found = {.need_role = NULL};
+        int rc = tuf_trusted_search(view->trusted, name, &found, err);
+        if (rc)
+            return rc;
+        if (!found.need_role) {
+            *out = found;
+            return OK;
+        }
+        rc = trust_need_role(view, store, source, found.need_role, found.need_delegator, err);
+        if (rc)
+            return rc;
+    }
+}

@@ -1,0 +1,333 @@
+#include "verify/verdict.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define EXPIRY_WARNING_S (7 * 86400)
+
+static void warn_about(struct verdict *v, const char *format, ...) PRINTF_LIKE(2, 3);
+static void warn_about(struct verdict *v, const char *format, ...)
+{
+    if (v->n_warnings >= VERDICT_MAX_WARNINGS)
+        return;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(v->warnings[v->n_warnings++], sizeof v->warnings[0], format, args);
+    va_end(args);
+}
+
+static int check_policy(const struct verify_options *options, const struct decision *d,
+                        struct verdict *v, struct error *err)
+{
+    v->policy_allows = d->allowed;
+    memcpy(v->policy_reason, d->reason, sizeof v->policy_reason);
+    if (d->denied || (!d->allowed && options->require_policy))
+        return fail(err, E_POLICY, "%s", d->reason);
+    if (!d->allowed)
+        warn_about(v, "'bulla run' would refuse it: %.200s", d->reason);
+    return OK;
+}
+
+/* The name that must be a signed target: the tag, or sha256:<hex> for a bare digest. */
+static const char *target_name(const struct reference *ref, char text[DIGEST_TEXT_MAX])
+{
+    return *ref->tag ? ref->tag : digest_format(&ref->digest, text);
+}
+
+static int check_target(const struct reference *ref, const struct tuf_found *found,
+                        const struct tuf_metadata *targets, struct verdict *v, struct error *err)
+{
+    char signed_text[DIGEST_TEXT_MAX], wanted_text[DIGEST_TEXT_MAX];
+    const struct tuf_target *t = &found->target;
+    const struct digest *digest = t->sha256.alg ? &t->sha256 : &t->sha512;
+    if (digest->alg == DIGEST_NONE)
+        return fail(err, E_INVALID, "signed target '%s' has no usable digest", t->name);
+    digest_format(digest, signed_text);
+    if (ref->digest.alg && !digest_equal(&ref->digest, digest) &&
+        !digest_equal(&ref->digest, &t->sha512))
+        return fail(err, E_DIGEST, "signed digest of '%s' is %s, not %s", t->name, signed_text,
+                    digest_format(&ref->digest, wanted_text));
+    if (tuf_targets_banned(targets, digest))
+        return fail(err, E_BANNED, "%s is banned by the collection's owner", signed_text);
+    v->manifest.digest = *digest;
+    v->manifest.size = t->length;
+    const char *media_type = t->custom ? js_text(js_get(t->custom, "mediaType")) : NULL;
+    (void)snprintf(v->manifest.media_type, sizeof v->manifest.media_type, "%s",
+                   media_type ? media_type : "");
+    return OK;
+}
+
+static bool contains_key(const struct key_id *ids, size_t n, const char *id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(ids[i].text, id) == 0)
+            return true;
+    return false;
+}
+
+/* Position of a role among the delegations of top-level targets; -1: not delegated there. */
+static const struct tuf_delegation *delegation_of(const struct tuf_metadata *targets,
+                                                  const char *role)
+{
+    for (size_t i = 0; i < tuf_targets_n_delegations(targets); i++) {
+        const struct tuf_delegation *d = tuf_targets_delegation(targets, i);
+        if (strcmp(d->name, role) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+/* One signedBy entry: its role, verified by its own delegation, must name the same digest. */
+static int check_entry(struct trust_session *s, const struct signed_by *entry, const char *name,
+                       const struct verdict *v, struct error *err)
+{
+    const struct tuf_metadata *top = tuf_trusted_targets(s->view.trusted, "targets");
+    const struct tuf_metadata *root = tuf_trusted_root(s->view.trusted);
+    const struct tuf_keys *keys = tuf_root_keys(root);
+    const struct tuf_role_keys *role_keys = tuf_root_role(root, TUF_TARGETS);
+    const struct tuf_metadata *m = top;
+    if (strcmp(entry->role, "targets") != 0) {
+        const struct tuf_delegation *d = delegation_of(top, entry->role);
+        if (!d || !tuf_delegation_covers(d, name))
+            return fail(err, E_POLICY,
+                        "policy wants role '%s' to vouch for '%s'; it is not delegated",
+                        entry->role, name);
+        int rc = trust_need_role(&s->view, s->store, &s->source, entry->role, "targets", err);
+        if (rc)
+            return rc;
+        m = tuf_trusted_targets(s->view.trusted, entry->role);
+        keys = tuf_targets_keys(top);
+        role_keys = &d->keys;
+    }
+    struct tuf_target t;
+    if (!m || !tuf_targets_find(m, name, &t) || !digest_equal(&t.sha256, &v->manifest.digest))
+        return fail(err, E_POLICY, "policy wants role '%s' to vouch for this digest; it does not",
+                    entry->role);
+    struct key_id signers[64];
+    size_t n = 0, pinned = 0;
+    int rc = tuf_verify_threshold(m, keys, role_keys, signers, 64, &n, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < entry->n_keys; i++)
+        pinned += contains_key(signers, n < 64 ? n : 64, entry->keys[i].text);
+    if (entry->n_keys && (int64_t)pinned < entry->threshold)
+        return fail(err, E_POLICY, "policy pins keys for role '%s'; %zu of %" PRId64 " signed",
+                    entry->role, pinned, entry->threshold);
+    return OK;
+}
+
+static int check_signed_by(struct trust_session *s, const struct decision *d, const char *name,
+                           const struct verdict *v, struct error *err)
+{
+    for (size_t i = 0; i < d->n_scopes; i++)
+        for (size_t k = 0; k < d->scopes[i]->n_signed_by; k++) {
+            int rc = check_entry(s, &d->scopes[i]->signed_by[k], name, v, err);
+            if (rc)
+                return rc;
+        }
+    return OK;
+}
+
+static void note_version(struct verdict *v, size_t i, const char *role,
+                         const struct tuf_metadata *m, int64_t now_s)
+{
+    char when[CLOCK_TEXT_MAX];
+    v->versions[i] =
+        (struct verdict_version){role, tuf_metadata_version(m), tuf_metadata_expires(m)};
+    /* The service renews timestamp and snapshot by itself; people renew the others. */
+    bool by_people = i == 0 || i == 3;
+    if (by_people && v->versions[i].expires_s - now_s < EXPIRY_WARNING_S)
+        warn_about(v, "%s metadata expires %s: its owner must renew it", role,
+                   clock_format(v->versions[i].expires_s, when));
+}
+
+static void note_freshness(struct verdict *v, const struct trust_view *view)
+{
+    v->freshness = view->freshness;
+    v->age_s = view->age_s;
+    if (view->freshness == FRESH_CACHED)
+        warn_about(v, "not asked just now: %.200s", view->offline.message);
+}
+
+/* Tags resolve through signed targets only; what the registry's own tag says is worth a warning. */
+static void compare_registry_tag(struct trust_session *s, struct verdict *v)
+{
+    struct remote *remote;
+    struct digest claimed;
+    char text[DIGEST_TEXT_MAX];
+    struct error why = ERROR_INIT;
+    if (!*v->ref.tag || v->freshness == FRESH_CACHED)
+        return;
+    int rc = trust_session_remote(s, &remote, &why);
+    if (!rc)
+        rc = remote_manifest_head(remote, s->repository, v->ref.tag, &claimed, &why);
+    if (rc == E_NOTFOUND)
+        warn_about(v, "the registry has no tag '%s'; the signed digest is used", v->ref.tag);
+    else if (rc)
+        warn_about(v, "the registry's own tag could not be read: %.180s", why.message);
+    else if (!digest_equal(&claimed, &v->manifest.digest))
+        warn_about(v, "the registry's tag '%.60s' points elsewhere (%s); the signed digest is used",
+                   v->ref.tag, digest_format(&claimed, text));
+}
+
+static int decide(struct trust_session *s, const struct decision *d,
+                  const struct verify_options *options, struct verdict *v, struct error *err)
+{
+    char digest_text[DIGEST_TEXT_MAX];
+    const char *name = target_name(&v->ref, digest_text);
+    struct tuf_found found;
+    int64_t now = clock_now_s();
+    v->anchor = s->anchor.origin;
+    note_freshness(v, &s->view);
+    int rc = trust_find(&s->view, s->store, &s->source, name, &found, err);
+    if (rc == E_UNSIGNED)
+        return fail(err, E_UNSIGNED, "'%s' is not signed in collection '%s'", name, s->collection);
+    const struct tuf_metadata *targets = tuf_trusted_targets(s->view.trusted, "targets");
+    if (!rc)
+        rc = check_target(&v->ref, &found, targets, v, err);
+    if (!rc)
+        rc = check_signed_by(s, d, name, v, err);
+    if (rc)
+        return rc;
+    (void)snprintf(v->role, sizeof v->role, "%s", found.role);
+    v->n_signers = found.n_signers;
+    memcpy(v->signers, found.signers, sizeof v->signers);
+    note_version(v, 0, "root", tuf_trusted_root(s->view.trusted), now);
+    note_version(v, 1, "timestamp", tuf_trusted_timestamp(s->view.trusted), now);
+    note_version(v, 2, "snapshot", tuf_trusted_snapshot(s->view.trusted), now);
+    note_version(v, 3, "targets", targets, now);
+    if (s->anchor.origin == ANCHOR_TOFU)
+        warn_about(v, "first use: the registry's root was trusted unseen and is pinned now");
+    if (options->look_at_registry_tag)
+        compare_registry_tag(s, v);
+    return OK;
+}
+
+int verify_reference(const struct verify_options *options, const struct reference *ref,
+                     struct verdict *out, struct error *err)
+{
+    struct decision decision;
+    struct verdict v = {.ref = *ref};
+    struct trust_session session;
+    int rc = policy_decide(options->policy, ref, &decision, err);
+    memcpy(v.collection, rc ? ref->repository : decision.collection, sizeof v.collection);
+    *out = v;
+    if (!rc)
+        rc = check_policy(options, &decision, &v, err);
+    if (rc)
+        return rc;
+    rc = trust_session_open(options, ref, &decision, &session, err);
+    if (rc)
+        return rc;
+    rc = decide(&session, &decision, options, &v, err);
+    if (!rc) /* shared, counted: reading does not change it */
+        v.targets = tuf_metadata_ref(
+            (struct tuf_metadata *)(uintptr_t)tuf_trusted_targets(session.view.trusted, "targets"));
+    trust_session_close(&session);
+    if (!rc)
+        *out = v;
+    return rc;
+}
+
+void verdict_done(struct verdict *v)
+{
+    tuf_metadata_cleanup(&v->targets);
+}
+
+/* --- JSON --- */
+
+static const char *freshness_text(enum freshness f)
+{
+    static const char *const texts[] = {"online", "recent", "cached"};
+    return texts[f];
+}
+
+static const char *origin_text(enum anchor_origin o)
+{
+    static const char *const texts[] = {"policy", "pin", "first-use"};
+    return texts[o];
+}
+
+static int versions_to_js(const struct verdict *v, struct js **out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *all = js_object_new();
+    int rc = all ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < 4; i++) {
+        char when[CLOCK_TEXT_MAX];
+        CLEANUP(js_cleanup) struct js *one = js_object_new();
+        rc =
+            one ? js_set(one, "version", js_int_new(v->versions[i].version), err) : fail_nomem(err);
+        if (!rc)
+            rc = js_set(one, "expires", js_text_new(clock_format(v->versions[i].expires_s, when)),
+                        err);
+        if (!rc)
+            rc = js_set(all, v->versions[i].role, TAKE_PTR(one), err);
+    }
+    if (!rc)
+        *out = TAKE_PTR(all);
+    return rc;
+}
+
+static int texts_to_js(struct js *o, const char *key, const char *first, size_t stride, size_t n,
+                       struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *array = js_array_new();
+    int rc = array ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = js_push(array, js_text_new(first + i * stride), err);
+    return rc ? rc : js_set(o, key, TAKE_PTR(array), err);
+}
+
+static int valid_to_js(const struct verdict *v, struct js *o, struct error *err)
+{
+    char digest[DIGEST_TEXT_MAX];
+    struct js *versions = NULL;
+    int rc = js_set(o, "digest", js_text_new(digest_format(&v->manifest.digest, digest)), err);
+    if (!rc)
+        rc = js_set(o, "length", js_int_new(v->manifest.size), err);
+    if (!rc)
+        rc = js_set(o, "mediaType", js_text_new(v->manifest.media_type), err);
+    if (!rc)
+        rc = js_set(o, "role", js_text_new(v->role), err);
+    if (!rc)
+        rc = texts_to_js(o, "signers", v->signers[0].text, sizeof v->signers[0], v->n_signers, err);
+    if (!rc)
+        rc = js_set(o, "anchor", js_text_new(origin_text(v->anchor)), err);
+    if (!rc)
+        rc = js_set(o, "freshness", js_text_new(freshness_text(v->freshness)), err);
+    if (!rc)
+        rc = js_set(o, "ageSeconds", js_int_new(v->age_s), err);
+    if (!rc)
+        rc = js_set(o, "policyAllows", js_bool_new(v->policy_allows), err);
+    if (!rc)
+        rc = versions_to_js(v, &versions, err);
+    if (!rc)
+        rc = js_set(o, "metadata", versions, err);
+    return rc;
+}
+
+int verdict_to_js(const struct verdict *v, int code, const struct error *why, struct js **out,
+                  struct error *err)
+{
+    char ref[REFERENCE_TEXT_MAX];
+    CLEANUP(js_cleanup) struct js *o = js_object_new();
+    int rc = o ? js_set(o, "verdict", js_text_new(error_verdict(code)), err) : fail_nomem(err);
+    if (!rc)
+        rc = js_set(o, "reference", js_text_new(reference_format(&v->ref, ref)), err);
+    if (!rc)
+        rc = js_set(o, "collection", js_text_new(v->collection), err);
+    if (!rc && code)
+        rc = js_set(o, "reason", js_text_new(error_name(code)), err);
+    if (!rc && code)
+        rc = js_set(o, "message", js_text_new(why->message), err);
+    if (!rc && !code)
+        rc = valid_to_js(v, o, err);
+    if (!rc)
+        rc = texts_to_js(o, "warnings", v->warnings[0], sizeof v->warnings[0], v->n_warnings, err);
+    if (!rc)
+        *out = TAKE_PTR(o);
+    return rc;
+}
