@@ -50,6 +50,9 @@ int keystore_public(struct keystore *ks, const char *name, struct public_key **o
 /* All entries, sorted by name; *out is a heap array of *n, freed by the caller. */
 int keystore_list(struct keystore *ks, struct key_entry **out, size_t *n,
                   struct error *err) MUST_CHECK;
+/* Files in the folder that look like keys and are none: appends one line "NAME.key: reason" each.
+ * keystore_list leaves them out. */
+int keystore_problems(struct keystore *ks, struct bytes *out, struct error *err) MUST_CHECK;
 int keystore_remove(struct keystore *ks, const char *name, struct error *err) MUST_CHECK;
 
 /* --- PKCS#11 tokens, through the helper process bulla-pkcs11 --- */
