@@ -8,9 +8,9 @@
 
 #include "tuf/metadata.h"
 
-/* `signed` with _type, spec_version "1.0.34", version, expires, x-bulla-collection. For
- * targets-like types also x-bulla-role = role and empty targets; for timestamps x-bulla-issued =
- * now. */
+/* `signed` with _type, spec_version "1.0.34", version, expires, x-bulla-collection (NULL: without
+ * it). For targets-like types also x-bulla-role = role (NULL: "targets") and empty targets; for
+ * snapshot and timestamp an empty meta; for timestamps x-bulla-issued = now. */
 int tuf_compose(enum tuf_type type, const char *collection, const char *role, int64_t version,
                 int64_t now_s, int64_t expires_s, struct js **out, struct error *err) MUST_CHECK;
 
@@ -22,6 +22,18 @@ struct tuf_compose_role {
 /* Adds keys and roles and consistent_snapshot:true to a root. roles[4] in the order of
  * enum tuf_type. */
 int tuf_compose_root_roles(struct js *signed_root, const struct tuf_compose_role roles[4],
+                           struct error *err) MUST_CHECK;
+/* A delegated role; paths are patterns. */
+struct tuf_compose_delegation {
+    const char *name;
+    struct tuf_compose_role role;
+    bool terminating;
+    const char *const *paths;
+    size_t n_paths;
+};
+/* Appends a delegation (and its keys) to a targets-like tree; order is priority. Names are not
+ * checked for being there already. */
+int tuf_compose_delegation(struct js *signed_targets, const struct tuf_compose_delegation *from,
                            struct error *err) MUST_CHECK;
 /* Adds or replaces target `name`; media_type goes to custom."mediaType". */
 int tuf_compose_target(struct js *signed_targets, const char *name, const struct digest *digest,

@@ -54,7 +54,7 @@ int tuf_trusted_load_snapshot(struct tuf_trusted *t, const void *data, size_t le
 int tuf_trusted_update_timestamp(struct tuf_trusted *t, const void *data, size_t len, bool *changed,
                                  struct error *err) MUST_CHECK;
 /* Accepts the loaded timestamp as the current one without a new one (offline): E_EXPIRED unless
- * now_s ≤ expiry + grace_s. */
+ * now_s < expiry + grace_s; E_CLOCK as above; E_NO_TRUST where none is loaded. */
 int tuf_trusted_use_loaded_timestamp(struct tuf_trusted *t, int64_t grace_s,
                                      struct error *err) MUST_CHECK;
 
