@@ -67,7 +67,8 @@ int confine_landlock(const struct confine_path *paths, size_t n, struct confine_
 /*
  * Allows the system calls that the purpose needs. Starting programs, tracing, mounting, loading
  * modules, keyrings, bpf and the like end the process (SIGSYS); other calls fail with EPERM, calls
- * that this build does not know with ENOSYS. E_UNSUPPORTED where the kernel has no seccomp filters.
+ * that this build does not know with ENOSYS. No memory becomes executable, so no library can be
+ * loaded either. E_UNSUPPORTED where the kernel has no seccomp filters.
  */
 int confine_seccomp(enum confine_purpose purpose, struct error *err) MUST_CHECK;
 
