@@ -1,0 +1,368 @@
+#include "client/auth.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "client/remote.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <string.h>
+
+#define LOCK_NAME    ".bulla-auth.lock"
+#define LOCK_WAIT_MS 5000
+
+void auth_wipe(struct bytes *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->cap);
+    bytes_done(b);
+}
+
+void auth_wipe_text(char **text)
+{
+    if (*text)
+        explicit_bzero(*text, strlen(*text));
+    free(*text);
+    *text = NULL;
+}
+
+void credentials_done(struct credentials *c)
+{
+    auth_wipe_text(&c->user);
+    auth_wipe_text(&c->password);
+}
+
+/* --- one entry --- */
+
+static int check_user(const char *user, struct error *err)
+{
+    /* RFC 7617: the first ':' ends the user name. */
+    if (!*user || strchr(user, ':'))
+        return fail(err, E_USAGE, "a user name must not be empty or contain ':'");
+    return OK;
+}
+
+int auth_basic(const char *user, const char *password, struct bytes *out, struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes pair = BYTES_INIT;
+    int rc = check_user(user, err);
+    if (!rc && strlen(password) > AUTH_PASSWORD_MAX)
+        rc = fail(err, E_LIMIT, "the password is longer than %u bytes", AUTH_PASSWORD_MAX);
+    if (!rc) /* all room at once: a buffer that grows leaves copies behind */
+        rc = bytes_reserve(&pair, strlen(user) + strlen(password) + 1, err);
+    if (!rc)
+        rc = bytes_append_format(&pair, err, "%s:%s", user, password);
+    if (!rc)
+        rc = bytes_reserve(out, 6 + 4 * (pair.len / 3 + 1), err);
+    if (!rc)
+        rc = bytes_append_text(out, "Basic ", err);
+    if (!rc)
+        rc = base64_encode(pair.data, pair.len, out, err);
+    return rc;
+}
+
+/* base64("user:password") */
+static int decode_auth(const char *text, struct credentials *out, struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes pair = BYTES_INIT;
+    size_t len = strlen(text);
+    if (len > 2 * AUTH_PASSWORD_MAX)
+        return fail(err, E_INVALID, "'auth' is too long");
+    int rc = base64_decode(text, len, &pair, err);
+    if (rc)
+        return wrap(err, rc, "'auth'");
+    char *colon = pair.len ? memchr(pair.data, ':', pair.len) : NULL;
+    if (!colon || memchr(pair.data, '\0', pair.len) || (uint8_t *)colon == pair.data)
+        return fail(err, E_INVALID, "'auth' is not the base64 form of user:password");
+    *colon = '\0';
+    out->user = strdup((const char *)pair.data);
+    out->password = strdup(colon + 1);
+    if (out->user && out->password)
+        return OK;
+    credentials_done(out);
+    return fail_nomem(err);
+}
+
+static int decode_entry(const struct js *root, const struct js *entry, struct credentials *out,
+                        struct error *err)
+{
+    const char *auth = NULL, *identity = NULL, *helper = NULL;
+    int rc = js_opt_text(entry, "auth", &auth, err);
+    if (!rc)
+        rc = js_opt_text(entry, "identitytoken", &identity, err);
+    if (!rc)
+        rc = js_opt_text(root, "credsStore", &helper, err);
+    if (rc)
+        return rc;
+    if (identity && *identity)
+        return fail(err, E_UNSUPPORTED, "it holds an identity token, which is not supported yet");
+    if (auth && *auth)
+        return decode_auth(auth, out, err);
+    /* Docker writes an empty entry where a helper keeps the secret. */
+    if (helper)
+        return fail(err, E_UNSUPPORTED,
+                    "its secret is in the credential helper '%.40s', which is not supported yet",
+                    helper);
+    return OK;
+}
+
+static int find_entry(const struct js *root, const char *host, struct credentials *out,
+                      struct error *err)
+{
+    const struct js *auths = NULL, *helpers = NULL;
+    const char *helper = NULL;
+    int rc = js_opt_object(root, "auths", &auths, err);
+    if (!rc)
+        rc = js_opt_object(root, "credHelpers", &helpers, err);
+    if (!rc)
+        rc = js_opt_text(helpers, host, &helper, err);
+    if (rc)
+        return rc;
+    if (helper)
+        return fail(err, E_UNSUPPORTED,
+                    "'%s': its secret is in the credential helper '%.40s', which is not supported "
+                    "yet",
+                    host, helper);
+    const struct js *entry = js_get(auths, host);
+    if (!entry)
+        return OK;
+    if (js_type(entry) != JS_OBJECT)
+        return fail(err, E_INVALID, "'%s' must be an object", host);
+    return wrap(err, decode_entry(root, entry, out, err), "'%s'", host);
+}
+
+int auth_parse(const void *data, size_t len, const char *host, struct credentials *out,
+               struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *root = NULL;
+    /* Lax: docker's config.json holds other people's settings, with reals among them. */
+    int rc = js_parse_lax(data, len, &root, err);
+    if (rc)
+        return rc;
+    if (js_type(root) != JS_OBJECT)
+        return fail(err, E_INVALID, "not a JSON object");
+    struct credentials found = {NULL, NULL};
+    rc = find_entry(root, host, &found, err);
+    if (!rc)
+        *out = found;
+    return rc;
+}
+
+/* --- the files --- */
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* $HOME, else what the user database says. Heap text. */
+static int home_dir(char **out, struct error *err)
+{
+    const char *home = environment("HOME");
+    char buffer[4096];
+    struct passwd entry, *found = NULL;
+    if (!home && getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) == 0 && found)
+        home = found->pw_dir;
+    if (!home)
+        return fail(err, E_NOTFOUND, "this user has no home folder; set REGISTRY_AUTH_FILE");
+    char *copy = strdup(home);
+    if (!copy)
+        return fail_nomem(err);
+    *out = copy;
+    return OK;
+}
+
+static int config_auth_path(char **out, struct error *err)
+{
+    CLEANUP(cleanup_free) char *home = NULL;
+    const char *config = environment("XDG_CONFIG_HOME");
+    int rc = config ? OK : home_dir(&home, err);
+    if (rc)
+        return rc;
+    char *path = config ? text_format("%s/containers/auth.json", config)
+                        : text_format("%s/.config/containers/auth.json", home);
+    if (!path)
+        return fail_nomem(err);
+    *out = path;
+    return OK;
+}
+
+static int docker_config_path(char **out, struct error *err)
+{
+    CLEANUP(cleanup_free) char *home = NULL;
+    const char *folder = environment("DOCKER_CONFIG");
+    int rc = folder ? OK : home_dir(&home, err);
+    if (rc)
+        return rc;
+    char *path = folder ? text_format("%s/config.json", folder)
+                        : text_format("%s/.docker/config.json", home);
+    if (!path)
+        return fail_nomem(err);
+    *out = path;
+    return OK;
+}
+
+/* XDG_RUNTIME_DIR's file; podman's place without that variable is /run/containers/UID. */
+static int runtime_auth_path(char **out, struct error *err)
+{
+    const char *runtime = environment("XDG_RUNTIME_DIR");
+    char *path = runtime ? text_format("%s/containers/auth.json", runtime)
+                         : text_format("/run/containers/%u/auth.json", (unsigned)getuid());
+    if (!path)
+        return fail_nomem(err);
+    *out = path;
+    return OK;
+}
+
+int auth_file_path(char **out, struct error *err)
+{
+    const char *named = environment("REGISTRY_AUTH_FILE");
+    if (named) {
+        char *copy = strdup(named);
+        if (!copy)
+            return fail_nomem(err);
+        *out = copy;
+        return OK;
+    }
+    return environment("XDG_RUNTIME_DIR") ? runtime_auth_path(out, err)
+                                          : config_auth_path(out, err);
+}
+
+static int find_in_file(const char *file, const char *host, struct credentials *out,
+                        struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes content = BYTES_INIT;
+    int rc = file_read(AT_FDCWD, file, AUTH_FILE_MAX, &content, err);
+    if (rc == E_NOTFOUND)
+        return OK;
+    if (!rc && content.len) /* podman makes empty files */
+        rc = wrap(err, auth_parse(content.data, content.len, host, out, err), "'%s'", file);
+    return rc;
+}
+
+int auth_find(const char *file, const char *host, struct credentials *out, struct error *err)
+{
+    static int (*const usual[])(char **, struct error *) = {runtime_auth_path, config_auth_path,
+                                                            docker_config_path};
+    struct credentials found = {NULL, NULL};
+    if (!file)
+        file = environment("REGISTRY_AUTH_FILE");
+    int rc = file ? find_in_file(file, host, &found, err) : OK;
+    for (size_t i = 0; !file && !rc && !found.user && i < sizeof usual / sizeof usual[0]; i++) {
+        CLEANUP(cleanup_free) char *path = NULL;
+        struct error no_home = ERROR_INIT;
+        rc = usual[i](&path, &no_home);
+        if (rc == E_NOTFOUND) { /* a service account without home: there is no such file */
+            rc = OK;
+            continue;
+        }
+        if (rc && err)
+            *err = no_home;
+        if (!rc)
+            rc = find_in_file(path, host, &found, err);
+    }
+    if (!rc)
+        *out = found;
+    return rc;
+}
+
+/* --- changing the file --- */
+
+static int load_for_change(int dir_fd, const char *name, struct js **out, struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes content = BYTES_INIT;
+    CLEANUP(js_cleanup) struct js *root = NULL;
+    int rc = file_read(dir_fd, name, AUTH_FILE_MAX, &content, err);
+    if (rc && rc != E_NOTFOUND)
+        return rc;
+    if (rc == E_NOTFOUND || content.len == 0) {
+        root = js_object_new();
+        if (!root)
+            return fail_nomem(err);
+    } else {
+        /* Strict: what cannot be kept exactly must not be rewritten. */
+        rc = js_parse(content.data, content.len, &root, err);
+        if (rc)
+            return rc;
+    }
+    const struct js *auths = NULL;
+    if (js_type(root) != JS_OBJECT)
+        return fail(err, E_INVALID, "not a JSON object");
+    rc = js_opt_object(root, "auths", &auths, err);
+    if (!rc && !auths)
+        rc = js_set(root, "auths", js_object_new(), err);
+    if (rc)
+        return rc;
+    *out = TAKE_PTR(root);
+    return OK;
+}
+
+static int save(int dir_fd, const char *name, const struct js *root, struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes text = BYTES_INIT;
+    int rc = js_write(root, true, &text, err);
+    return rc ? rc : file_write_atomic(dir_fd, name, text.data, text.len, 0600, err);
+}
+
+/* Opens the folder of `file`, making it; *name borrows the last component. */
+static int open_folder(const char *file, int *dir_fd, const char **name, struct error *err)
+{
+    const char *slash = strrchr(file, '/');
+    CLEANUP(cleanup_free)
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + (slash == file)) : strdup(".");
+    if (!folder)
+        return fail_nomem(err);
+    *name = slash ? slash + 1 : file;
+    if (!**name)
+        return fail(err, E_USAGE, "'%s' names no file", file);
+    return file_open_dir(folder, true, dir_fd, err);
+}
+
+/* The new "auths" entry, or its removal where entry is NULL. *entry is taken. */
+static int change_entry(struct js *root, const char *host, struct js **entry, struct error *err)
+{
+    struct js *auths = js_edit(root, "auths");
+    if (*entry)
+        return js_set(auths, host, TAKE_PTR(*entry), err);
+    if (!js_get(auths, host))
+        return fail(err, E_NOTFOUND, "not logged in to '%s'", host);
+    js_remove(auths, host);
+    return OK;
+}
+
+static int change_file(const char *file, const char *host, struct js **entry, struct error *err)
+{
+    CLEANUP(cleanup_fd) int dir_fd = -1;
+    CLEANUP(cleanup_fd) int lock = -1;
+    CLEANUP(js_cleanup) struct js *root = NULL;
+    const char *name = NULL;
+    int rc = open_folder(file, &dir_fd, &name, err);
+    if (!rc)
+        rc = file_lock(dir_fd, LOCK_NAME, LOCK_WAIT_MS, &lock, err);
+    if (!rc)
+        rc = load_for_change(dir_fd, name, &root, err);
+    if (!rc)
+        rc = change_entry(root, host, entry, err);
+    if (!rc)
+        rc = save(dir_fd, name, root, err);
+    return wrap(err, rc, "'%s'", file);
+}
+
+int auth_store(const char *file, const char *host, const char *user, const char *password,
+               struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes basic = BYTES_INIT;
+    CLEANUP(js_cleanup) struct js *entry = js_object_new();
+    int rc = auth_basic(user, password, &basic, err);
+    if (!rc)
+        rc = entry ? js_set(entry, "auth", js_text_new(bytes_text(&basic) + strlen("Basic ")), err)
+                   : fail_nomem(err);
+    return rc ? rc : change_file(file, host, &entry, err);
+}
+
+int auth_erase(const char *file, const char *host, struct error *err)
+{
+    struct js *none = NULL;
+    return change_file(file, host, &none, err);
+}
