@@ -190,20 +190,18 @@ static int add_signature(struct js *list, const struct bytes *msg, const struct 
 int tuf_compose_file(const struct js *signed_tree, const struct tuf_signer *signers, size_t n,
                      struct bytes *out, struct error *err)
 {
-    CLEANUP(bytes_done) struct bytes msg = BYTES_INIT, file = BYTES_INIT;
-    CLEANUP(js_cleanup) struct js *list = js_array_new();
-    int rc = list ? js_canonical(signed_tree, &msg, err) : fail_nomem(err);
+    CLEANUP(bytes_done) struct bytes msg = BYTES_INIT, text = BYTES_INIT;
+    CLEANUP(js_cleanup) struct js *list = js_array_new(), *file = js_object_new();
+    int rc = list && file ? js_canonical(signed_tree, &msg, err) : fail_nomem(err);
     for (size_t i = 0; !rc && i < n; i++)
         rc = add_signature(list, &msg, &signers[i], err);
     if (!rc)
-        rc = bytes_append_text(&file, "{\"signatures\":", err);
+        rc = js_set(file, "signatures", TAKE_PTR(list), err);
     if (!rc)
-        rc = js_canonical(list, &file, err);
+        rc = js_set(file, "signed", js_dup(signed_tree), err);
+    /* Not the canonical form: it leaves control characters raw, such as the newlines of a PEM key,
+     * and is then no JSON at all. */
     if (!rc)
-        rc = bytes_append_text(&file, ",\"signed\":", err);
-    if (!rc)
-        rc = bytes_append(&file, msg.data, msg.len, err);
-    if (!rc)
-        rc = bytes_append_text(&file, "}", err);
-    return rc ? rc : bytes_append(out, file.data, file.len, err);
+        rc = js_write(file, false, &text, err);
+    return rc ? rc : bytes_append(out, text.data, text.len, err);
 }

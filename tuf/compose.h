@@ -49,7 +49,8 @@ struct tuf_signer {
     void *context;
     struct key_id id;
 };
-/* {"signatures":[…],"signed":…} as canonical JSON bytes, signed by all n signers in order. */
+/* {"signatures":[…],"signed":…} as one line of JSON, appended to out. All n signers sign the
+ * canonical form of `signed`, in order; a signer's failure is passed on. */
 int tuf_compose_file(const struct js *signed_tree, const struct tuf_signer *signers, size_t n,
                      struct bytes *out, struct error *err) MUST_CHECK;
 
