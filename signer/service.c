@@ -1,0 +1,480 @@
+#include "signer/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "signer/service_set.h"
+
+#include <string.h>
+
+/* How far behind a file's own promise the clock may be before the file counts as signed with a
+ * wrong clock: clients refuse timestamps from further ahead (trust.md). */
+#define CLOCK_TOLERANCE_S 300
+
+struct service {
+    struct service_keyring *ring;
+    struct service_store *store;
+    struct service_lifetimes lifetimes;
+};
+
+int service_open(const struct service_options *options, struct service **out, struct error *err)
+{
+    CLEANUP(service_cleanup) struct service *service = calloc(1, sizeof *service);
+    CLEANUP(secret_done) struct secret passphrase = secret_take(options->passphrase);
+    if (!service)
+        return fail_nomem(err);
+    service->lifetimes = options->lifetimes;
+    int rc = service_keyring_new(&passphrase, &service->ring, err);
+    if (!rc)
+        rc = service_store_open(options->database, service->ring, &service->store, err);
+    if (!rc)
+        *out = TAKE_PTR(service);
+    return rc;
+}
+
+void service_close(struct service *service)
+{
+    if (!service)
+        return;
+    service_store_close(service->store);
+    service_keyring_free(service->ring);
+    free(service);
+}
+
+void service_cleanup(struct service **service)
+{
+    service_close(*service);
+    *service = NULL;
+}
+
+/* --- keys --- */
+
+static int make_collection(struct service *service, const char *name, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    size_t len = strlen(name);
+    if (!repository_name_valid(name, len))
+        return fail(err, E_INVALID, "'%s' is not the name of a collection", name);
+    memcpy(c.name, name, len + 1);
+    int rc = service_keyring_make(service->ring, "snapshot key", &c.snapshot_key, err);
+    if (!rc)
+        rc = service_keyring_make(service->ring, "timestamp key", &c.timestamp_key, err);
+    if (!rc)
+        rc = service_store_save(service->store, &c, err);
+    if (!rc)
+        log_info("collection '%s': made its snapshot and timestamp keys", name);
+    return rc;
+}
+
+int service_key(struct service *service, const char *collection, enum tuf_type role,
+                struct bytes *json, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    CLEANUP(js_cleanup) struct js *object = NULL;
+    struct signing_key *key = NULL;
+    if (role != TUF_SNAPSHOT && role != TUF_TIMESTAMP)
+        return fail(err, E_INVALID, "only snapshot and timestamp keys are kept here");
+    int rc = service_store_load(service->store, collection, &c, err);
+    if (rc == E_NOTFOUND) {
+        rc = make_collection(service, collection, err);
+        if (!rc)
+            rc = service_store_load(service->store, collection, &c, err);
+    }
+    if (!rc)
+        rc = service_sign_key(service->ring, &c, role, &key, err);
+    if (!rc)
+        rc = public_key_to_tuf(signing_key_public(key), &object, err);
+    return rc ? rc : js_write(object, false, json, err);
+}
+
+/* --- publication --- */
+
+/* Whether this service alone can sign for the role with its key. */
+static int check_role(struct service *service, const struct service_collection *c,
+                      const struct tuf_metadata *root, enum tuf_type role, bool *can,
+                      struct error *err)
+{
+    struct signing_key *key = NULL;
+    const struct tuf_role_keys *wanted = tuf_root_role(root, role);
+    int rc = service_sign_key(service->ring, c, role, &key, err);
+    if (rc)
+        return rc;
+    *can = false;
+    const struct tuf_keys *keys = tuf_root_keys(root);
+    for (size_t i = 0; i < wanted->n_ids && wanted->threshold == 1; i++)
+        for (size_t k = 0; k < keys->n; k++)
+            if (keys->items[k].key && strcmp(keys->items[k].id.text, wanted->ids[i].text) == 0 &&
+                public_key_equal(keys->items[k].key, signing_key_public(key)))
+                *can = true;
+    return OK;
+}
+
+static int role_key_id(struct service *service, const struct service_collection *c,
+                       enum tuf_type role, struct key_id *out, struct error *err)
+{
+    struct signing_key *key = NULL;
+    int rc = service_sign_key(service->ring, c, role, &key, err);
+    return rc ? rc : public_key_id(signing_key_public(key), out, err);
+}
+
+static int check_online_keys(struct service *service, const struct service_collection *c,
+                             const struct tuf_metadata *root, struct error *err)
+{
+    bool snapshot = false, timestamp = false;
+    struct key_id snapshot_id, timestamp_id;
+    int rc = check_role(service, c, root, TUF_SNAPSHOT, &snapshot, err);
+    if (!rc)
+        rc = check_role(service, c, root, TUF_TIMESTAMP, &timestamp, err);
+    if (rc || (snapshot && timestamp))
+        return rc;
+    rc = role_key_id(service, c, TUF_SNAPSHOT, &snapshot_id, err);
+    if (!rc)
+        rc = role_key_id(service, c, TUF_TIMESTAMP, &timestamp_id, err);
+    if (rc)
+        return rc;
+    return fail(err, E_INVALID,
+                "root must list the signing service's keys, snapshot %s and timestamp %s, each "
+                "with threshold 1",
+                snapshot_id.text, timestamp_id.text);
+}
+
+static bool made_here(const char *role)
+{
+    return strcmp(role, tuf_type_name(TUF_SNAPSHOT)) == 0 ||
+           strcmp(role, tuf_type_name(TUF_TIMESTAMP)) == 0;
+}
+
+static void add_current(const struct signer_set *set, struct tuf_file *files, size_t *n)
+{
+    for (size_t i = 0; i < set->n_files; i++) {
+        const struct signer_set_file *file = &set->files[i];
+        if (!made_here(file->role))
+            files[(*n)++] = (struct tuf_file){
+                .role = file->role, .data = file->data.data, .len = file->data.len};
+    }
+}
+
+static int accept_changes(const struct service_collection *old, const struct tuf_file *changes,
+                          size_t n, int64_t now_s, struct tuf_accepted **out, struct error *err)
+{
+    CLEANUP(cleanup_free)
+    struct tuf_file *current = calloc(old->set.n_files + old->gone.n_files + 1, sizeof *current);
+    if (!current)
+        return fail_nomem(err);
+    struct tuf_accept_input input = {.collection = old->name,
+                                     .now_s = now_s,
+                                     .current = current,
+                                     .changes = changes,
+                                     .n_changes = n};
+    add_current(&old->set, current, &input.n_current);
+    add_current(&old->gone, current, &input.n_current);
+    return tuf_accept(&input, out, err);
+}
+
+/* What role holders signed: the new set without the two files made here. */
+static int take_accepted(const struct tuf_accepted *accepted, struct signer_set *set,
+                         struct error *err)
+{
+    if (!accepted->root || accepted->n_roles == 0)
+        return fail(err, E_INVALID, "a collection needs root and targets");
+    int rc = service_set_add(set, tuf_type_name(TUF_ROOT), tuf_metadata_version(accepted->root),
+                             tuf_metadata_bytes(accepted->root), err);
+    for (size_t i = 0; i < accepted->n_roles && !rc; i++)
+        rc = service_set_add(set, accepted->role_names[i], tuf_metadata_version(accepted->roles[i]),
+                             tuf_metadata_bytes(accepted->roles[i]), err);
+    return rc;
+}
+
+/* Whether `next`, without files made here, is what was signed last. */
+static bool nothing_new(const struct signer_set *old, const struct signer_set *next)
+{
+    size_t n_signed = 0;
+    for (size_t i = 0; i < old->n_files; i++) {
+        const struct signer_set_file *file = &old->files[i];
+        if (made_here(file->role)) {
+            n_signed++;
+            continue;
+        }
+        const struct signer_set_file *same = service_set_find(next, file->role);
+        if (!same || !bytes_equal(file->data.data, file->data.len, same->data.data, same->data.len))
+            return false;
+    }
+    return n_signed == 2 && old->n_files == next->n_files + n_signed;
+}
+
+/* Signs what is asked for on top of next, checks that it can be answered, and stores it. */
+static int sign_and_save(struct service *service, const struct service_sign *s, bool snapshot,
+                         struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes frame = BYTES_INIT;
+    int rc = snapshot ? service_sign_snapshot(s, err) : OK;
+    if (!rc)
+        rc = service_sign_timestamp(s, err);
+    if (!rc)
+        rc = protocol_write_set(PROTOCOL_PUBLISH, &s->next->set, &frame, err);
+    if (!rc)
+        rc = service_store_save(service->store, s->next, err);
+    if (!rc)
+        log_info("collection '%s': signed snapshot %lld, timestamp %lld", s->next->name,
+                 (long long)service_set_find(&s->next->set, "snapshot")->version,
+                 (long long)service_set_find(&s->next->set, "timestamp")->version);
+    return rc;
+}
+
+/* Name and keys of the collection; its files follow. */
+static int start_next(const struct service_collection *old, struct service_collection *next,
+                      struct error *err)
+{
+    memcpy(next->name, old->name, sizeof next->name);
+    int rc = bytes_append(&next->snapshot_key, old->snapshot_key.data, old->snapshot_key.len, err);
+    return rc ? rc
+              : bytes_append(&next->timestamp_key, old->timestamp_key.data, old->timestamp_key.len,
+                             err);
+}
+
+static int move_gone(const struct signer_set *from, struct service_collection *next,
+                     struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; i < from->n_files && !rc; i++) {
+        const struct signer_set_file *file = &from->files[i];
+        if (!made_here(file->role) && !service_set_find(&next->set, file->role))
+            rc = service_set_add(&next->gone, file->role, file->version, &file->data, err);
+    }
+    return rc;
+}
+
+/* Whatever next has not got any more. */
+static int keep_gone(const struct service_collection *old, struct service_collection *next,
+                     struct error *err)
+{
+    int rc = move_gone(&old->set, next, err);
+    return rc ? rc : move_gone(&old->gone, next, err);
+}
+
+static void take_set(struct signer_set *from, struct signer_set *out)
+{
+    *out = *from;
+    *from = (struct signer_set){0};
+}
+
+static int load_for_publication(struct service *service, const char *collection,
+                                struct service_collection *old, struct error *err)
+{
+    int rc = service_store_load(service->store, collection, old, err);
+    if (rc == E_NOTFOUND)
+        return fail(err, E_INVALID,
+                    "the signing service has no keys for collection '%s': root must list them",
+                    collection);
+    return rc;
+}
+
+int service_publish(struct service *service, const char *collection, const struct tuf_file *changes,
+                    size_t n, struct signer_set *out, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection old = {0};
+    CLEANUP(service_collection_done) struct service_collection next = {0};
+    CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *accepted = NULL;
+    struct service_sign s = {service->ring, service->lifetimes, clock_now_s(), &old, &next};
+    int rc = load_for_publication(service, collection, &old, err);
+    if (!rc)
+        rc = accept_changes(&old, changes, n, s.now_s, &accepted, err);
+    if (!rc)
+        rc = take_accepted(accepted, &next.set, err);
+    if (!rc)
+        rc = check_online_keys(service, &old, accepted->root, err);
+    if (rc)
+        return rc;
+    if (nothing_new(&old.set, &next.set)) {
+        take_set(&old.set, out);
+        return OK;
+    }
+    rc = start_next(&old, &next, err);
+    if (!rc)
+        rc = keep_gone(&old, &next, err);
+    if (!rc)
+        rc = sign_and_save(service, &s, true, err);
+    if (!rc)
+        take_set(&next.set, out);
+    return rc;
+}
+
+/* --- renewal --- */
+
+/* Expiry, and when it was issued (-1: not said), of a file made here. */
+static int read_dates(const struct signer_set *set, enum tuf_type type, int64_t *expires_s,
+                      int64_t *issued_s, struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    const struct signer_set_file *file = service_set_find(set, tuf_type_name(type));
+    if (!file)
+        return fail(err, E_TAMPERED, "the stored set has no %s", tuf_type_name(type));
+    int rc = tuf_metadata_parse(type, file->data.data, file->data.len, &m, err);
+    if (rc)
+        return wrap(err, rc, "stored %s", tuf_type_name(type));
+    *expires_s = tuf_metadata_expires(m);
+    *issued_s = tuf_metadata_issued(m);
+    return OK;
+}
+
+/* Half of its life is gone, or it lives longer than anything signed now would: then the clock was
+ * ahead when it was signed, or lifetimes were shortened. */
+static bool due(int64_t expires_s, int64_t lifetime_s, int64_t now_s)
+{
+    int64_t left_s = expires_s - now_s;
+    return left_s <= lifetime_s / 2 || left_s > lifetime_s + CLOCK_TOLERANCE_S;
+}
+
+struct renewal {
+    bool snapshot, timestamp;
+};
+
+static int decide_renewal(struct service *service, struct service_collection *c, int64_t now_s,
+                          struct renewal *out, struct error *err)
+{
+    int64_t issued_s = -1;
+    int rc = read_dates(&c->set, TUF_SNAPSHOT, &c->snapshot_expires_s, &issued_s, err);
+    if (!rc)
+        rc = read_dates(&c->set, TUF_TIMESTAMP, &c->timestamp_expires_s, &issued_s, err);
+    if (rc)
+        return rc;
+    out->snapshot = due(c->snapshot_expires_s, service->lifetimes.snapshot_s, now_s);
+    out->timestamp = out->snapshot ||
+                     due(c->timestamp_expires_s, service->lifetimes.timestamp_s, now_s) ||
+                     issued_s > now_s + CLOCK_TOLERANCE_S;
+    return OK;
+}
+
+/* next: what role holders signed as before, and the snapshot where it stays. */
+static int copy_for_renewal(const struct service_collection *old, bool snapshot,
+                            struct service_collection *next, struct error *err)
+{
+    int rc = start_next(old, next, err);
+    for (size_t i = 0; i < old->set.n_files && !rc; i++) {
+        const struct signer_set_file *file = &old->set.files[i];
+        if (!made_here(file->role) ||
+            (!snapshot && strcmp(file->role, tuf_type_name(TUF_SNAPSHOT)) == 0))
+            rc = service_set_add(&next->set, file->role, file->version, &file->data, err);
+    }
+    next->snapshot_expires_s = old->snapshot_expires_s;
+    return rc ? rc : keep_gone(old, next, err);
+}
+
+/*
+ * Brings snapshot and timestamp up to date in *c. Expired root or targets are no reason to stop: a
+ * client must be able to see that nothing newer exists, and which successor repairs it.
+ */
+static int renew(struct service *service, struct service_collection *c, bool *renewed,
+                 struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection next = {0};
+    struct service_sign s = {service->ring, service->lifetimes, clock_now_s(), c, &next};
+    struct renewal renewal = {false, false};
+    *renewed = false;
+    if (c->set.n_files == 0)
+        return fail(err, E_NOTFOUND, "nothing was published in collection '%s' yet", c->name);
+    int rc = decide_renewal(service, c, s.now_s, &renewal, err);
+    if (rc || !renewal.timestamp)
+        return rc;
+    rc = copy_for_renewal(c, renewal.snapshot, &next, err);
+    if (!rc)
+        rc = sign_and_save(service, &s, renewal.snapshot, err);
+    if (rc)
+        return rc;
+    signer_set_done(&c->set);
+    take_set(&next.set, &c->set);
+    *renewed = true;
+    return OK;
+}
+
+int service_refresh(struct service *service, const char *collection, struct signer_set *out,
+                    struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    bool renewed = false;
+    int rc = service_store_load(service->store, collection, &c, err);
+    if (!rc)
+        rc = renew(service, &c, &renewed, err);
+    if (!rc)
+        take_set(&c.set, out);
+    return rc;
+}
+
+static int renew_named(struct service *service, const char *name, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    bool renewed = false;
+    int rc = service_store_load(service->store, name, &c, err);
+    if (!rc)
+        rc = renew(service, &c, &renewed, err);
+    /* Not due by its files: the dates beside them were wrong and would bring us here for ever. */
+    if (!rc && !renewed)
+        rc = service_store_save(service->store, &c, err);
+    return rc;
+}
+
+int service_renew_one(struct service *service, bool *more, struct error *err)
+{
+    char name[REFERENCE_REPOSITORY_MAX + 1];
+    int64_t now_s = clock_now_s();
+    const struct service_lifetimes *l = &service->lifetimes;
+    const struct service_due when = {
+        .now_s = now_s,
+        .timestamp_before_s = now_s + l->timestamp_s / 2,
+        .timestamp_after_s = now_s + l->timestamp_s + CLOCK_TOLERANCE_S,
+        .snapshot_before_s = now_s + l->snapshot_s / 2,
+        .snapshot_after_s = now_s + l->snapshot_s + CLOCK_TOLERANCE_S,
+    };
+    *more = false;
+    int rc = service_store_next_due(service->store, &when, name, err);
+    if (rc || !name[0])
+        return rc;
+    rc = renew_named(service, name, err);
+    if (!rc) {
+        *more = true;
+        return OK;
+    }
+    (void)wrap(err, rc, "renew collection '%s'", name);
+    /* Where this fails, too, the whole database is in trouble: *more stays false. */
+    *more = service_store_defer(service->store, name, now_s, NULL) == OK;
+    return rc;
+}
+
+/* --- messages --- */
+
+static int answer_set(struct service *service, const struct protocol_request *request,
+                      struct bytes *frame, struct error *err)
+{
+    CLEANUP(signer_set_done) struct signer_set set = {0};
+    int rc = request->kind == PROTOCOL_PUBLISH
+                 ? service_publish(service, request->collection, request->changes,
+                                   request->n_changes, &set, err)
+                 : service_refresh(service, request->collection, &set, err);
+    return rc ? rc : protocol_write_set(request->kind, &set, frame, err);
+}
+
+static int answer_request(struct service *service, const void *payload, size_t len,
+                          struct bytes *frame, struct error *err)
+{
+    CLEANUP(protocol_request_done) struct protocol_request request = {0};
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    int rc = protocol_read_request(payload, len, &request, err);
+    if (rc)
+        return rc;
+    if (request.kind != PROTOCOL_KEY)
+        rc = answer_set(service, &request, frame, err);
+    else
+        rc = service_key(service, request.collection, request.role, &json, err);
+    if (!rc && request.kind == PROTOCOL_KEY)
+        rc = protocol_write_key(&json, frame, err);
+    if (rc)
+        log_warn("collection '%s': %s", request.collection, err->message);
+    return rc;
+}
+
+int service_answer(struct service *service, const void *payload, size_t len, struct bytes *frame,
+                   struct error *err)
+{
+    struct error failure = ERROR_INIT;
+    int rc = answer_request(service, payload, len, frame, &failure);
+    return rc ? protocol_write_failure(&failure, frame, err) : OK;
+}

@@ -1,0 +1,152 @@
+#include "signer/service_sign.h"
+
+#include "signer/service_set.h"
+#include "tuf/compose.h"
+
+#include <string.h>
+
+static int sign_with_key(void *context, const void *msg, size_t len, struct bytes *out,
+                         struct error *err)
+{
+    return signing_key_sign(context, msg, len, out, err);
+}
+
+int service_sign_key(struct service_keyring *ring, const struct service_collection *c,
+                     enum tuf_type role, struct signing_key **out, struct error *err)
+{
+    const struct bytes *sealed = role == TUF_SNAPSHOT ? &c->snapshot_key : &c->timestamp_key;
+    int rc = service_keyring_get(ring, tuf_type_name(role), sealed, out, err);
+    return wrap(err, rc, "%s key of collection '%s'", tuf_type_name(role), c->name);
+}
+
+static int next_version(const struct service_sign *s, enum tuf_type type, int64_t *out,
+                        struct error *err)
+{
+    const struct signer_set_file *last = service_set_find(&s->old->set, tuf_type_name(type));
+    int64_t version = last ? last->version : 0;
+    if (version >= TUF_MAX_VERSION)
+        return fail(err, E_LIMIT, "%s has reached the last version there is", tuf_type_name(type));
+    *out = version + 1;
+    return OK;
+}
+
+/* Signs the tree and adds the file to the new set. */
+static int finish(const struct service_sign *s, enum tuf_type type, int64_t version,
+                  const struct js *tree, struct error *err)
+{
+    struct signing_key *key = NULL;
+    CLEANUP(bytes_done) struct bytes file = BYTES_INIT;
+    int rc = service_sign_key(s->ring, s->old, type, &key, err);
+    if (rc)
+        return rc;
+    struct tuf_signer signer = {.sign = sign_with_key, .context = key};
+    rc = public_key_id(signing_key_public(key), &signer.id, err);
+    if (!rc)
+        rc = tuf_compose_file(tree, &signer, 1, &file, err);
+    if (!rc && file.len > tuf_type_max_bytes(type))
+        rc = fail(err, E_LIMIT, "%s of %zu bytes, at most %zu are allowed", tuf_type_name(type),
+                  file.len, tuf_type_max_bytes(type));
+    return rc ? rc : service_set_add(&s->next->set, tuf_type_name(type), version, &file, err);
+}
+
+static bool in_snapshot(const char *role)
+{
+    return strcmp(role, tuf_type_name(TUF_ROOT)) != 0 &&
+           strcmp(role, tuf_type_name(TUF_SNAPSHOT)) != 0 &&
+           strcmp(role, tuf_type_name(TUF_TIMESTAMP)) != 0;
+}
+
+static int add_roles(const struct signer_set *set, struct js *tree, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; i < set->n_files && !rc; i++) {
+        const struct signer_set_file *file = &set->files[i];
+        if (in_snapshot(file->role))
+            rc = tuf_compose_meta(tree, file->role, file->version, file->data.data, file->data.len,
+                                  err);
+    }
+    return rc;
+}
+
+/* Entry i of the old snapshot must be followed by itself or something newer. */
+static int check_forward(const struct signer_set_file *file, const char *role,
+                         const struct tuf_meta *old, struct error *err)
+{
+    if (file->version < old->version)
+        return fail(err, E_ROLLBACK, "%s version %lld is older than version %lld, signed before",
+                    role, (long long)file->version, (long long)old->version);
+    if (file->version == old->version &&
+        tuf_meta_check(old, file->data.data, file->data.len, true, NULL))
+        return fail(err, E_ROLLBACK, "another %s of version %lld was signed before", role,
+                    (long long)file->version);
+    return OK;
+}
+
+static int keep_entry(const struct tuf_metadata *snapshot, const char *role, struct js *tree,
+                      struct error *err)
+{
+    CLEANUP(cleanup_free) char *name = text_format("%s.json", role);
+    struct js *meta = js_edit(tree, "meta");
+    if (!name || !meta)
+        return fail_nomem(err);
+    const struct js *entry = js_get(js_get(tuf_metadata_signed(snapshot), "meta"), name);
+    return js_set(meta, name, js_dup(entry), err);
+}
+
+static int follow_last(const struct service_sign *s, struct js *tree, struct error *err)
+{
+    const struct signer_set_file *last =
+        service_set_find(&s->old->set, tuf_type_name(TUF_SNAPSHOT));
+    if (!last)
+        return OK;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *snapshot = NULL;
+    int rc = tuf_metadata_parse(TUF_SNAPSHOT, last->data.data, last->data.len, &snapshot, err);
+    for (size_t i = 0; !rc && i < tuf_snapshot_count(snapshot); i++) {
+        const char *role = NULL;
+        const struct tuf_meta *old = tuf_snapshot_at(snapshot, i, &role);
+        const struct signer_set_file *file = service_set_find(&s->next->set, role);
+        rc = file ? check_forward(file, role, old, err) : keep_entry(snapshot, role, tree, err);
+    }
+    return rc;
+}
+
+int service_sign_snapshot(const struct service_sign *s, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *tree = NULL;
+    int64_t version = 0, expires_s = s->now_s + s->lifetimes.snapshot_s;
+    int rc = next_version(s, TUF_SNAPSHOT, &version, err);
+    if (!rc)
+        rc =
+            tuf_compose(TUF_SNAPSHOT, s->old->name, NULL, version, s->now_s, expires_s, &tree, err);
+    if (!rc)
+        rc = add_roles(&s->next->set, tree, err);
+    if (!rc)
+        rc = follow_last(s, tree, err);
+    if (!rc)
+        rc = finish(s, TUF_SNAPSHOT, version, tree, err);
+    if (!rc)
+        s->next->snapshot_expires_s = expires_s;
+    return rc;
+}
+
+int service_sign_timestamp(const struct service_sign *s, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *tree = NULL;
+    const struct signer_set_file *snapshot =
+        service_set_find(&s->next->set, tuf_type_name(TUF_SNAPSHOT));
+    if (!snapshot)
+        return fail(err, E_INTERNAL, "timestamp without a snapshot");
+    int64_t version = 0, expires_s = s->now_s + s->lifetimes.timestamp_s;
+    int rc = next_version(s, TUF_TIMESTAMP, &version, err);
+    if (!rc)
+        rc = tuf_compose(TUF_TIMESTAMP, s->old->name, NULL, version, s->now_s, expires_s, &tree,
+                         err);
+    if (!rc)
+        rc = tuf_compose_meta(tree, snapshot->role, snapshot->version, snapshot->data.data,
+                              snapshot->data.len, err);
+    if (!rc)
+        rc = finish(s, TUF_TIMESTAMP, version, tree, err);
+    if (!rc)
+        s->next->timestamp_expires_s = expires_s;
+    return rc;
+}

@@ -1,0 +1,59 @@
+/*
+ * What the signing service remembers: one SQLite database with, per collection, the encrypted
+ * snapshot and timestamp keys and the files it signed last.
+ *
+ * Each collection's row and files are signed as a whole with a key that only this database has and
+ * only the passphrase unlocks: whoever changes the file without the passphrase is noticed
+ * (E_TAMPERED) before anything is signed. Putting back an older copy of the whole file is not.
+ * One thread per object; one process per database (the caller's lock).
+ */
+#ifndef BULLA_SIGNER_SERVICE_STORE_H
+#define BULLA_SIGNER_SERVICE_STORE_H
+
+#include "oci/reference.h"
+#include "signer/link.h"
+#include "signer/service_keyring.h"
+
+#define SERVICE_STORE_FILE "signer.db"
+
+struct service_store;
+
+struct service_collection {
+    char name[REFERENCE_REPOSITORY_MAX + 1];
+    struct bytes snapshot_key, timestamp_key; /* encrypted */
+    struct signer_set set;                    /* no files: nothing was published yet */
+    struct signer_set gone; /* roles that nothing delegates to any more: should one come back, its
+                               versions go on */
+    int64_t snapshot_expires_s, timestamp_expires_s; /* as in the files; set before saving */
+};
+void service_collection_done(struct service_collection *c);
+
+/* Opens or makes `path`; the ring must outlive the store. E_PASSPHRASE: made with another one. */
+int service_store_open(const char *path, struct service_keyring *ring, struct service_store **out,
+                       struct error *err) MUST_CHECK;
+void service_store_close(struct service_store *store);
+void service_store_cleanup(struct service_store **store);
+
+/* Reads and checks one collection, but for the two dates, which are the files' own; the caller ends
+ * with service_collection_done. E_NOTFOUND, E_TAMPERED. */
+int service_store_load(struct service_store *store, const char *name,
+                       struct service_collection *out, struct error *err) MUST_CHECK;
+/* Writes all of it in one transaction; durable when it returns. */
+int service_store_save(struct service_store *store, const struct service_collection *c,
+                       struct error *err) MUST_CHECK;
+
+/* What makes a collection due: a file that expires before (or, after a clock was put back, far
+ * behind) these times. */
+struct service_due {
+    int64_t now_s;
+    int64_t timestamp_before_s, timestamp_after_s;
+    int64_t snapshot_before_s, snapshot_after_s;
+};
+/* The name of one that is due; "" if there is none. */
+int service_store_next_due(struct service_store *store, const struct service_due *due,
+                           char name[REFERENCE_REPOSITORY_MAX + 1], struct error *err) MUST_CHECK;
+/* next_due leaves it out for a minute. */
+int service_store_defer(struct service_store *store, const char *name, int64_t now_s,
+                        struct error *err) MUST_CHECK;
+
+#endif
