@@ -146,19 +146,20 @@ int base64_decode(const char *text, size_t len, struct bytes *out, struct error 
     for (size_t i = 0; i < len - pad; i++)
         if (!text[i] || !strchr(alphabet, text[i]))
             return fail(err, E_INVALID, "not a base64 character at position %zu", i + 1);
-    int rc = bytes_reserve(out, len / 4 * 3 + 1, err);
-    if (rc || len == 0)
-        return rc;
-    int n = EVP_DecodeBlock(out->data + out->len, (const unsigned char *)text, (int)len);
-    if (n < 0)
-        return fail(err, E_INVALID, "base64 text is malformed");
+    if (len == 0)
+        return OK;
     /* Bits behind the last byte must be zero, or two texts would mean the same bytes. */
     size_t last = (size_t)(strchr(alphabet, text[len - 1 - pad]) - alphabet);
     if ((pad == 1 && (last & 3)) || (pad == 2 && (last & 15)))
         return fail(err, E_INVALID, "base64 text has stray bits at its end");
-    out->len += (size_t)n - pad;
+    int rc = bytes_reserve(out, len / 4 * 3 + 1, err);
+    if (rc)
+        return rc;
+    int n = EVP_DecodeBlock(out->data + out->len, (const unsigned char *)text, (int)len);
+    if (n >= 0)
+        out->len += (size_t)n - pad;
     out->data[out->len] = 0;
-    return OK;
+    return n >= 0 ? OK : fail(err, E_INVALID, "base64 text is malformed");
 }
 
 char *text_format(const char *format, ...)

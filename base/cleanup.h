@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
@@ -46,14 +47,17 @@ static inline void cleanup_fd(int *fd)
     }
 }
 
-/* For char * and other plain heap memory. */
+/* For char * and other plain heap memory. Copied, because an lvalue of type void * may not stand
+ * for one of type char *. */
 static inline void cleanup_free(void *pointer_to_pointer)
 {
-    void **p = pointer_to_pointer;
+    void *p;
     int saved = errno;
-    free(*p);
+    memcpy(&p, pointer_to_pointer, sizeof p);
+    free(p);
+    p = NULL;
+    memcpy(pointer_to_pointer, &p, sizeof p);
     errno = saved;
-    *p = NULL;
 }
 
 static inline void cleanup_file(FILE **f)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,24 +90,62 @@ const char *error_verdict(int code)
     }
 }
 
-/*
- * Copies `text`, escaping what could move a terminal's cursor or forge a second line. UTF-8 above
- * 0x7f passes; C1 controls in their two-byte form (0xc2 0x80-0x9f) do not.
+/* Length of the well-formed UTF-8 sequence at p and its code point; 0 where there is none. NUL ends
+ * every sequence, so nothing behind the text is read. */
+static size_t decode_utf8(const uint8_t *p, uint32_t *point)
+{
+    static const struct {
+        uint8_t mask, lead;
+        uint32_t least;
+    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    for (size_t extra = 0; extra < sizeof forms / sizeof forms[0]; extra++) {
+        if ((*p & forms[extra].mask) != forms[extra].lead)
+            continue;
+        uint32_t value = *p & (uint8_t)~forms[extra].mask;
+        for (size_t i = 1; i <= extra; i++) {
+            if ((p[i] & 0xc0) != 0x80)
+                return 0;
+            value = value << 6 | (p[i] & 0x3f);
+        }
+        bool surrogate = value >= 0xd800 && value <= 0xdfff;
+        if (value < forms[extra].least || value > 0x10ffff || surrogate)
+            return 0;
+        *point = value;
+        return extra + 1;
+    }
+    return 0;
+}
+
+/* What could move a cursor, forge a second line, or show text in another order than it has. */
+static bool is_harmless(uint32_t point)
+{
+    bool control = point < 0x20 || (point >= 0x7f && point <= 0x9f);
+    bool separator = point == 0x2028 || point == 0x2029;
+    bool direction = point == 0x061c || point == 0x200e || point == 0x200f ||
+                     (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+    return !control && !separator && !direction && point != 0xfeff;
+}
+
+/* Copies `text` as printable UTF-8; every other byte becomes \xNN. Doing it twice changes nothing.
  */
 static void escape_into(char *out, size_t size, const char *text)
 {
     size_t used = 0;
-    for (const uint8_t *p = (const uint8_t *)text; *p; p++) {
-        int c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
-        if (*p < 0x20 || *p == 0x7f || c1) {
-            if (used + 5 > size)
-                break;
-            used += (size_t)snprintf(out + used, size - used, "\\x%02x", *p);
+    const uint8_t *p = (const uint8_t *)text;
+    while (*p) {
+        uint32_t point = 0;
+        size_t len = decode_utf8(p, &point);
+        bool plain = len && is_harmless(point);
+        size_t need = plain ? len : 4;
+        if (used + need + 1 > size)
+            break;
+        if (plain) {
+            memcpy(out + used, p, len);
+            p += len;
         } else {
-            if (used + 2 > size)
-                break;
-            out[used++] = (char)*p;
+            (void)snprintf(out + used, size - used, "\\x%02x", *p++);
         }
+        used += need;
     }
     out[used] = '\0';
 }
@@ -163,15 +202,14 @@ int wrap(struct error *err, int rc, const char *format, ...)
 {
     if (!err || rc == 0)
         return rc;
-    char context[ERROR_MESSAGE_MAX], old[ERROR_MESSAGE_MAX], escaped[ERROR_MESSAGE_MAX];
+    char context[ERROR_MESSAGE_MAX / 3], whole[ERROR_MESSAGE_MAX];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(context, sizeof context, format, args);
     va_end(args);
-    escape_into(escaped, sizeof escaped, context);
-    memcpy(old, err->message, sizeof old);
-    (void)snprintf(err->message, sizeof err->message, "%.*s: %s", ERROR_MESSAGE_MAX / 3, escaped,
-                   old);
+    (void)snprintf(whole, sizeof whole, "%s: %s", context, err->message);
+    /* Both may have been cut inside a character. */
+    escape_into(err->message, sizeof err->message, whole);
     return rc;
 }
 

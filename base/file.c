@@ -67,6 +67,8 @@ int file_write_fd(int fd, const void *data, size_t len, struct error *err)
             continue;
         if (n < 0)
             return fail_sys(err, errno, "write");
+        if (n == 0) /* no errno says why; going on would never end */
+            return fail_sys(err, EIO, "write");
         p += n;
         len -= (size_t)n;
     }
@@ -95,14 +97,12 @@ static int open_folder_of(int dir_fd, const char *name, int *fd, struct error *e
     return *fd < 0 ? fail_sys(err, errno, "open folder '%s'", folder) : OK;
 }
 
-static int temporary_name(const char *name, char *out, size_t size, struct error *err)
+/* A fixed prefix only: with the name in it, a long one would overflow NAME_MAX. */
+static int temporary_name(char *out, size_t size, struct error *err)
 {
     uint64_t random;
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return fail_sys(err, errno, "get random bytes");
-    const char *slash = strrchr(name, '/');
-    /* Named after a fixed prefix only: a long name must not overflow NAME_MAX. */
-    (void)slash;
     (void)snprintf(out, size, ".tmp-%016llx", (unsigned long long)random);
     return OK;
 }
@@ -129,7 +129,7 @@ static int write_file(int dir_fd, const char *name, const void *data, size_t len
     char temporary[32];
     int rc = open_folder_of(dir_fd, name, &folder, err);
     if (!rc)
-        rc = temporary_name(name, temporary, sizeof temporary, err);
+        rc = temporary_name(temporary, sizeof temporary, err);
     if (rc)
         return wrap(err, rc, "write '%s'", name);
     const char *slash = strrchr(name, '/');

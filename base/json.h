@@ -79,7 +79,8 @@ int js_opt_array(const struct js *o, const char *key, const struct js **out,
 /* E_INVALID naming the first member that is not in the NULL-terminated list. */
 int js_only_keys(const struct js *o, const char *const *known, struct error *err) MUST_CHECK;
 
-/* Makers: owned results, NULL when memory is out (js_set and js_push then report E_NOMEM). */
+/* Makers: owned results, NULL when memory is out, or text is not UTF-8 (js_set and js_push then
+ * report E_NOMEM). */
 struct js *js_object_new(void);
 struct js *js_array_new(void);
 struct js *js_text_new(const char *text);

@@ -39,16 +39,10 @@ static int json_line(const char *when, enum log_level level, const char *message
     return rc ? rc : bytes_append_text(line, "\n", NULL);
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static void write_line(enum log_level level, const char *text)
 {
-    if (level > settings.level)
-        return;
     struct error escaped = ERROR_INIT; /* borrowed for its escaping of outside bytes */
-    char text[ERROR_MESSAGE_MAX], when[CLOCK_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
-    va_end(args);
+    char when[CLOCK_TEXT_MAX];
     (void)fail(&escaped, E_INTERNAL, "%s", text);
     CLEANUP(bytes_done) struct bytes line = BYTES_INIT;
     clock_format(clock_now_s(), when);
@@ -61,4 +55,18 @@ void log_write(enum log_level level, const char *format, ...)
     /* A log that cannot be written must not stop what it describes. */
     if (write(STDERR_FILENO, line.data, line.len) < 0)
         return;
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    if (level > settings.level)
+        return;
+    int saved = errno;
+    char text[ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    write_line(level, text);
+    errno = saved;
 }

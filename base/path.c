@@ -85,18 +85,59 @@ int path_make_dirs(int root_fd, const char *path, mode_t mode, struct error *err
     return rc;
 }
 
-/* Depth is bounded by descriptors: each level holds one, and EMFILE is reported like any failure.
+/*
+ * Each level below holds one descriptor, so a hostile tree could exhaust them. What lies deeper
+ * than this is first moved up into the topmost folder, which is emptied again until nothing is
+ * left.
  */
-static int remove_content(int dir_fd, struct error *err)
+#define MAX_REMOVE_DEPTH 64
+
+struct removal {
+    int top_fd;
+    unsigned n_moved;
+};
+
+static int empty_folder(struct removal *removal, int *fd, int depth, struct error *err);
+
+static int move_up(struct removal *removal, int dir_fd, const char *name, struct error *err)
 {
-    int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (copy < 0)
-        return fail_sys(err, errno, "open folder to remove");
-    CLEANUP(cleanup_dir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        cleanup_fd(&copy);
-        return fail_sys(err, errno, "read folder to remove");
+    for (;;) {
+        char up[32];
+        (void)snprintf(up, sizeof up, ".deep-%u", removal->n_moved++);
+        if (renameat2(dir_fd, name, removal->top_fd, up, RENAME_NOREPLACE) == 0)
+            return OK;
+        if (errno != EEXIST)
+            return fail_sys(err, errno, "remove '%s'", name);
     }
+}
+
+static int remove_entry(struct removal *removal, int dir_fd, const char *name, int depth,
+                        struct error *err)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return OK;
+    if (errno != EISDIR)
+        return fail_sys(err, errno, "remove '%s'", name);
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return OK;
+    if (depth >= MAX_REMOVE_DEPTH)
+        return move_up(removal, dir_fd, name, err);
+    CLEANUP(cleanup_fd) int fd = -1;
+    int rc = path_open(dir_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+    if (!rc)
+        rc = empty_folder(removal, &fd, depth + 1, err);
+    if (!rc && unlinkat(dir_fd, name, AT_REMOVEDIR))
+        rc = fail_sys(err, errno, "remove folder '%s'", name);
+    return rc;
+}
+
+/* Takes *fd. */
+static int empty_folder(struct removal *removal, int *fd, int depth, struct error *err)
+{
+    CLEANUP(cleanup_dir) DIR *dir = fdopendir(*fd);
+    if (!dir)
+        return fail_sys(err, errno, "read folder to remove");
+    *fd = -1;
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(dir);
@@ -104,23 +145,42 @@ static int remove_content(int dir_fd, struct error *err)
             return errno ? fail_sys(err, errno, "read folder to remove") : OK;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        int rc = path_remove_tree(dir_fd, entry->d_name, err);
+        int rc = remove_entry(removal, dirfd(dir), entry->d_name, depth, err);
         if (rc)
             return rc;
     }
 }
 
-int path_remove_tree(int dir_fd, const char *name, struct error *err)
+static int remove_folder(int parent_fd, const char *name, struct error *err)
 {
-    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
-        return OK;
-    if (errno != EISDIR && errno != EPERM)
-        return fail_sys(err, errno, "remove '%s'", name);
-    CLEANUP(cleanup_fd) int fd = -1;
-    int rc = path_open(dir_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, &fd, err);
-    if (!rc)
-        rc = remove_content(fd, err);
-    if (!rc && unlinkat(dir_fd, name, AT_REMOVEDIR))
+    CLEANUP(cleanup_fd) int top_fd = -1;
+    int rc = path_open(parent_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, &top_fd, err);
+    struct removal removal = {.top_fd = top_fd, .n_moved = 0};
+    unsigned n_before;
+    do {
+        CLEANUP(cleanup_fd) int fd = -1;
+        n_before = removal.n_moved;
+        if (!rc)
+            rc = path_open(top_fd, ".", PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+        if (!rc)
+            rc = empty_folder(&removal, &fd, 1, err);
+    } while (!rc && removal.n_moved != n_before);
+    if (!rc && unlinkat(parent_fd, name, AT_REMOVEDIR))
         rc = fail_sys(err, errno, "remove folder '%s'", name);
     return rc;
+}
+
+int path_remove_tree(int dir_fd, const char *name, struct error *err)
+{
+    CLEANUP(cleanup_fd) int parent_fd = -1;
+    const char *last;
+    int rc = path_open_parent(dir_fd, name, PATH_NO_SYMLINKS, &parent_fd, &last, err);
+    if (rc)
+        return rc == E_NOTFOUND ? OK : rc;
+    if (unlinkat(parent_fd, last, 0) == 0 || errno == ENOENT)
+        return OK;
+    if (errno != EISDIR)
+        return fail_sys(err, errno, "remove '%s'", name);
+    rc = remove_folder(parent_fd, last, err);
+    return rc == E_NOTFOUND ? OK : rc;
 }

@@ -38,8 +38,9 @@ int path_open_parent(int root_fd, const char *path, enum path_how how, int *pare
  */
 int path_make_dirs(int root_fd, const char *path, mode_t mode, struct error *err) MUST_CHECK;
 
-/* Removes `name` and everything below it in the folder dir_fd; never follows links, never leaves
- * the tree. Missing is fine. */
+/* Removes `name` (relative, below dir_fd) and everything below it; never follows links, never
+ * leaves the tree, however deep. Missing is fine. E_INVALID, E_SYS (what could be removed is gone).
+ */
 int path_remove_tree(int dir_fd, const char *name, struct error *err) MUST_CHECK;
 
 #endif

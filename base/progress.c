@@ -76,7 +76,11 @@ void progress_begin(struct progress *p, const char *label, uint64_t total)
     if (!p)
         return;
     (void)pthread_mutex_lock(&p->lock);
+    /* Labels hold names from outside: nothing in them may move the cursor. */
     (void)snprintf(p->label, sizeof p->label, "%s", label);
+    for (char *c = p->label; *c; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
     p->total = total;
     p->done = 0;
     p->start_ms = clock_monotonic_ms();

@@ -16,10 +16,13 @@ void *malloc(size_t size);
 void *calloc(size_t n, size_t size);
 void *realloc(void *pointer, size_t size);
 
+/* These run before a sanitizer's runtime is set up. */
+#define RAW __attribute__((no_sanitize("address", "undefined")))
+
 static __thread long until_failure = -1; /* -1: none is due */
 static __thread int caused;
 
-static bool fails_now(void)
+RAW static bool fails_now(void)
 {
     if (until_failure < 0)
         return false;
@@ -31,7 +34,7 @@ static bool fails_now(void)
 }
 
 /* dlsym may itself allocate before the real functions are known. */
-static void *early(size_t size)
+RAW static void *early(size_t size)
 {
     static _Alignas(16) unsigned char room[8192];
     static size_t used;
@@ -43,7 +46,7 @@ static void *early(size_t size)
     return out;
 }
 
-static void *next_of(const char *name)
+RAW static void *next_of(const char *name)
 {
     static __thread bool asking;
     if (asking)
@@ -54,7 +57,7 @@ static void *next_of(const char *name)
     return found;
 }
 
-void *malloc(size_t size)
+RAW void *malloc(size_t size)
 {
     static void *(*real)(size_t);
     if (!real)
@@ -64,7 +67,7 @@ void *malloc(size_t size)
     return fails_now() ? NULL : real(size);
 }
 
-void *calloc(size_t n, size_t size)
+RAW void *calloc(size_t n, size_t size)
 {
     static void *(*real)(size_t, size_t);
     if (!real)
@@ -74,7 +77,7 @@ void *calloc(size_t n, size_t size)
     return fails_now() ? NULL : real(n, size);
 }
 
-void *realloc(void *pointer, size_t size)
+RAW void *realloc(void *pointer, size_t size)
 {
     static void *(*real)(void *, size_t);
     if (!real)
