@@ -1,0 +1,145 @@
+#include "base/cleanup.h"
+#include "oci/tar.h"
+#include "oci/tar_locale.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <string.h>
+
+struct tar_writer {
+    struct archive *archive;
+    struct archive_entry *entry;
+    locale_t locale;
+    tar_write_fn *write;
+    void *context;
+    int write_rc;
+    struct error write_err;
+};
+
+static la_ssize_t on_write(struct archive *a, void *client, const void *data, size_t len)
+{
+    struct tar_writer *w = client;
+    if (!w->write_rc)
+        w->write_rc = w->write(w->context, data, len, &w->write_err);
+    if (w->write_rc) {
+        archive_set_error(a, EIO, "cannot write");
+        return -1;
+    }
+    return (la_ssize_t)len;
+}
+
+static int complain(struct tar_writer *w, struct error *err)
+{
+    if (w->write_rc) {
+        if (err)
+            *err = w->write_err;
+        return w->write_rc;
+    }
+    if (archive_errno(w->archive) == ENOMEM)
+        return fail_nomem(err);
+    const char *why = archive_error_string(w->archive);
+    return fail(err, E_INTERNAL, "tar: %s", why ? why : "cannot write");
+}
+
+void tar_writer_free(struct tar_writer *w)
+{
+    if (!w)
+        return;
+    archive_entry_free(w->entry);
+    if (w->archive) {
+        /* Without an explicit end the library would still write one. */
+        (void)archive_write_fail(w->archive);
+        (void)archive_write_free(w->archive);
+    }
+    tar_locale_free(w->locale);
+    free(w);
+}
+
+void tar_writer_cleanup(struct tar_writer **w)
+{
+    tar_writer_free(*w);
+    *w = NULL;
+}
+
+int tar_writer_new(tar_write_fn *write, void *context, struct tar_writer **out, struct error *err)
+{
+    CLEANUP(tar_writer_cleanup) struct tar_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return fail_nomem(err);
+    w->write = write;
+    w->context = context;
+    int rc = tar_locale_new(&w->locale, err);
+    if (rc)
+        return rc;
+    CLEANUP(tar_locale_leave) locale_t before = uselocale(w->locale);
+    (void)before;
+    w->archive = archive_write_new();
+    w->entry = archive_entry_new();
+    if (!w->archive || !w->entry)
+        return fail_nomem(err);
+    if (archive_write_set_format_pax_restricted(w->archive) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(w->archive, 64 * 1024) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(w->archive, 1) != ARCHIVE_OK ||
+        archive_write_open(w->archive, w, NULL, on_write, NULL) != ARCHIVE_OK)
+        return complain(w, err);
+    *out = TAKE_PTR(w);
+    return OK;
+}
+
+static __LA_MODE_T file_type(enum tar_type type)
+{
+    switch (type) {
+    case TAR_FOLDER:
+        return AE_IFDIR;
+    case TAR_SYMLINK:
+        return AE_IFLNK;
+    case TAR_FIFO:
+        return AE_IFIFO;
+    case TAR_FILE:
+    case TAR_HARDLINK:
+    case TAR_DEVICE:
+        break;
+    }
+    return AE_IFREG;
+}
+
+int tar_writer_entry(struct tar_writer *w, const struct tar_entry *entry, struct error *err)
+{
+    CLEANUP(tar_locale_leave) locale_t before = uselocale(w->locale);
+    (void)before;
+    struct archive_entry *e = archive_entry_clear(w->entry);
+    archive_entry_copy_pathname(e, entry->path);
+    archive_entry_set_filetype(e, file_type(entry->type));
+    archive_entry_set_perm(e, entry->mode);
+    archive_entry_set_uid(e, entry->uid);
+    archive_entry_set_gid(e, entry->gid);
+    archive_entry_set_mtime(e, entry->mtime_s, 0);
+    archive_entry_set_size(e, entry->type == TAR_FILE ? entry->size : 0);
+    if (entry->type == TAR_SYMLINK)
+        archive_entry_copy_symlink(e, entry->target);
+    if (entry->type == TAR_HARDLINK)
+        archive_entry_copy_hardlink(e, entry->target);
+    for (size_t i = 0; i < entry->n_xattrs; i++)
+        archive_entry_xattr_add_entry(e, entry->xattrs[i].name, entry->xattrs[i].value,
+                                      entry->xattrs[i].len);
+    int got = archive_write_header(w->archive, e);
+    return got == ARCHIVE_OK ? OK : wrap(err, complain(w, err), "'%s'", entry->path);
+}
+
+int tar_writer_data(struct tar_writer *w, const void *data, size_t len, struct error *err)
+{
+    la_ssize_t n = archive_write_data(w->archive, data, len);
+    if (n < 0)
+        return complain(w, err);
+    /* The library cuts what goes beyond the header's size. */
+    if ((size_t)n != len)
+        return fail(err, E_INTERNAL, "tar: more content than promised");
+    return OK;
+}
+
+int tar_writer_finish(struct tar_writer *w, struct error *err)
+{
+    CLEANUP(tar_locale_leave) locale_t before = uselocale(w->locale);
+    (void)before;
+    return archive_write_close(w->archive) == ARCHIVE_OK ? OK : complain(w, err);
+}
