@@ -7,6 +7,7 @@
 #include "runner/environment.h"
 #include "runner/masks.h"
 #include "runner/report.h"
+#include "runner/seccomp.h"
 #include "runner/user.h"
 
 #include <fcntl.h>
@@ -39,7 +40,6 @@ struct child {
     int proc_fd;
     int sys_fd;
     struct run_user user;
-    struct bytes filters[SECCOMP_N_PROGRAMS];
     int volume_fds[RUN_MAX_MOUNTS];
     char **env;
     const char **argv;
@@ -286,10 +286,7 @@ static int prepare_exec(struct child *c, struct error *err)
         return fail_nomem(err);
     c->argv[0] = "bulla-init";
     memcpy(c->argv + 1, spec->argv, n * sizeof *c->argv);
-    int rc = environment_new(spec->env, c->user.home, c->plan->hostname, &c->env, err);
-    for (unsigned i = 0; !rc && i < SECCOMP_N_PROGRAMS; i++)
-        rc = seccomp_compile(i, &c->filters[i], err);
-    return rc;
+    return environment_new(spec->env, c->user.home, c->plan->hostname, &c->env, err);
 }
 
 /* All but standard input, output, error, the report line and init: a descriptor of the host is a
@@ -367,7 +364,8 @@ static int die_with_parent_again(struct child *c, struct error *err)
 /* Last: it denies most of what the steps before needed. */
 static int install_filters(struct child *c, struct error *err)
 {
-    return seccomp_install(c->filters, err);
+    (void)c;
+    return seccomp_install(err);
 }
 
 static int execute(struct child *c, struct error *err)

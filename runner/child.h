@@ -8,10 +8,8 @@
 #ifndef BULLA_RUNNER_CHILD_H
 #define BULLA_RUNNER_CHILD_H
 
-#include "base/bytes.h"
 #include "runner/mounts.h"
 #include "runner/run.h"
-#include "runner/seccomp.h"
 
 #define CHILD_MAX_TMPFS (RUN_MAX_MOUNTS + 3)
 

@@ -1,24 +1,13 @@
 /*
- * The default system call filter of containers: the adapter over libseccomp.
- *
- * Two BPF programs, both installed; the kernel takes the stricter answer. The first knows every
- * system call up to the profile's newest: allowed, or EPERM; all others, and clone3, are ENOSYS, so
- * that C libraries fall back. The second denies by argument: libseccomp cannot say "anything but"
- * in an allowing rule, and the kernel looks at 32 of an argument's 64 bits where it takes an int,
- * so comparing all 64 would be open to a set upper half. Calls of any other architecture (also x32)
- * kill the process.
+ * Puts a process under the default system call filter of containers (seccomp_profile.h), which was
+ * compiled when Bulla was built: compiling it costs more than all other steps of a start together.
  */
 #ifndef BULLA_RUNNER_SECCOMP_H
 #define BULLA_RUNNER_SECCOMP_H
 
-#include "base/bytes.h"
+#include "base/error.h"
 
-#define SECCOMP_N_PROGRAMS 2
-
-/* Compiles program `index` for the native architecture: struct sock_filter, one after another. */
-int seccomp_compile(unsigned index, struct bytes *out, struct error *err) MUST_CHECK;
-/* Puts the calling process under both. Needs no_new_privs or CAP_SYS_ADMIN; the last thing before
- * exec. programs: SECCOMP_N_PROGRAMS compiled ones. */
-int seccomp_install(const struct bytes *programs, struct error *err) MUST_CHECK;
+/* Needs no_new_privs or CAP_SYS_ADMIN; the last thing before exec. */
+int seccomp_install(struct error *err) MUST_CHECK;
 
 #endif
