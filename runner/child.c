@@ -98,7 +98,11 @@ static int place_root(struct child *c, struct error *err)
 static int find_user(struct child *c, struct error *err)
 {
     const char *text = c->plan->spec->user ? c->plan->spec->user : "";
-    return user_lookup(c->root_fd, text, &c->user, err);
+    int rc = user_lookup(c->root_fd, text, &c->user, err);
+    /* Decided here: only the image's own passwd says which names are root. */
+    if (!rc && c->plan->spec->require_non_root && c->user.uid == 0)
+        rc = fail(err, E_POLICY, "policy wants a user other than root; choose one with --user");
+    return rc;
 }
 
 /* Volumes show their owner as this user; only the parent can make such mounts. */

@@ -67,7 +67,8 @@ struct run_spec {
     const char *const *protected_paths; /* NULL-terminated: host paths no volume may show, besides
                                            the runner's own list; NULL: none */
     struct run_limits limits;
-    bool writable; /* a writable root that is thrown away with the container */
+    bool writable;         /* a writable root that is thrown away with the container */
+    bool require_non_root; /* policy: whatever `user` means in this image, it must not be uid 0 */
 };
 
 /*

@@ -1,0 +1,267 @@
+/* bulla trust init, show, pin: a collection's roots and roles. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "cli/command.h"
+#include "signer/collection.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int threshold(struct context *ctx, const char *option, int64_t *out, struct error *err)
+{
+    const char *text = option_text(&ctx->options, option);
+    uint64_t value = 1;
+    if (text && (text_to_u64(text, strlen(text), COLLECTION_MAX_KEYS, &value, err) || !value))
+        return fail(err, E_USAGE, "--%s '%s' is not a number from 1 to %d", option, text,
+                    COLLECTION_MAX_KEYS);
+    *out = (int64_t)value;
+    return OK;
+}
+
+static void say_keys(const struct context *ctx, const char *role,
+                     const struct collection_key_info *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        say(ctx, "%-8s %s  %s", role, keys[i].id, keys[i].label);
+}
+
+static int ids_to_result(struct context *ctx, const char *name,
+                         const struct collection_key_info *keys, size_t n, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *list = js_array_new();
+    int rc = list ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = js_push(list, js_text_new(keys[i].id), err);
+    return rc ? rc : result_set(ctx, name, TAKE_PTR(list), err);
+}
+
+static int repository_only(const char *text, struct reference *ref, struct error *err)
+{
+    int rc = parse_reference(text, ref, err);
+    if (!rc && ref->digest.alg)
+        rc = fail(err, E_USAGE, "name a repository, not a digest");
+    return rc;
+}
+
+int command_trust_init(struct context *ctx, struct error *err)
+{
+    struct reference ref;
+    struct keystore *ks;
+    const char *root[OPTION_VALUES_MAX], *targets[OPTION_VALUES_MAX];
+    struct collection_init_result made;
+    struct collection_init_options options = {
+        .root_keys = root,
+        .n_root_keys = option_list(&ctx->options, "root-key", root, OPTION_VALUES_MAX),
+        .targets_keys = targets,
+        .n_targets_keys = option_list(&ctx->options, "targets-key", targets, OPTION_VALUES_MAX),
+    };
+    int rc = repository_only(ctx->options.args[0], &ref, err);
+    if (!rc)
+        rc = threshold(ctx, "root-threshold", &options.root_threshold, err);
+    if (!rc)
+        rc = threshold(ctx, "targets-threshold", &options.targets_threshold, err);
+    if (!rc)
+        rc = context_keystore(ctx, &ks, err);
+    if (rc)
+        return rc;
+    struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    rc = collection_init(&owner, &ref, &options, &made, err);
+    if (rc)
+        return wrap(err, rc, "trust init '%s/%s'", ref.host, ref.repository);
+    say(ctx, "collection '%s' has trust metadata now; its root is pinned here", ref.repository);
+    say_keys(ctx, "root", made.root, made.n_root);
+    say_keys(ctx, "targets", made.targets, made.n_targets);
+    if (made.targets_use_root_keys)
+        note(ctx, "warning: the root keys also sign tags; --targets-key keeps them apart");
+    rc = ids_to_result(ctx, "rootKeys", made.root, made.n_root, err);
+    if (!rc)
+        rc = ids_to_result(ctx, "targetsKeys", made.targets, made.n_targets, err);
+    return rc ? rc : result_text(ctx, "collection", ref.repository, err);
+}
+
+/* --- show --- */
+
+static int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *ids = js_array_new();
+    int rc = ids ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < keys->n_ids; i++)
+        rc = js_push(ids, js_text_new(keys->ids[i].text), err);
+    if (!rc)
+        rc = js_set(o, "keyids", TAKE_PTR(ids), err);
+    return rc ? rc : js_set(o, "threshold", js_int_new(keys->threshold), err);
+}
+
+static int show_role(struct context *ctx, const struct trust_session *s, enum tuf_type type,
+                     const struct tuf_metadata *m, struct error *err)
+{
+    char when[CLOCK_TEXT_MAX];
+    const struct tuf_role_keys *keys = tuf_root_role(tuf_trusted_root(s->view.trusted), type);
+    int64_t left = tuf_metadata_expires(m) - clock_now_s();
+    clock_format(tuf_metadata_expires(m), when);
+    say(ctx,
+        "%-10s version %" PRId64 ", expires %s (%" PRId64 " days left), %" PRId64 " of %zu keys",
+        tuf_type_name(type), tuf_metadata_version(m), when, left / 86400, keys->threshold,
+        keys->n_ids);
+    for (size_t i = 0; i < keys->n_ids; i++)
+        say(ctx, "           key %s", keys->ids[i].text);
+    if (left < 30 * 86400 && (type == TUF_ROOT || type == TUF_TARGETS))
+        note(ctx, "warning: %s expires in %" PRId64 " days", tuf_type_name(type), left / 86400);
+    CLEANUP(js_cleanup) struct js *o = js_object_new();
+    int rc = o ? js_set(o, "version", js_int_new(tuf_metadata_version(m)), err) : fail_nomem(err);
+    if (!rc)
+        rc = js_set(o, "expires", js_text_new(when), err);
+    if (!rc)
+        rc = role_keys_to_js(keys, o, err);
+    return rc ? rc : result_set(ctx, tuf_type_name(type), TAKE_PTR(o), err);
+}
+
+static int show_targets(struct context *ctx, const struct tuf_metadata *m, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *all = js_object_new();
+    int rc = all ? OK : fail_nomem(err);
+    say(ctx, "tags       %zu", tuf_targets_count(m));
+    for (size_t i = 0; !rc && i < tuf_targets_count(m); i++) {
+        struct tuf_target t;
+        char digest[DIGEST_TEXT_MAX];
+        tuf_targets_at(m, i, &t);
+        digest_format(&t.sha256, digest);
+        say(ctx, "  %-20s %s", t.name, digest);
+        rc = js_set(all, t.name, js_text_new(digest), err);
+    }
+    return rc ? rc : result_set(ctx, "tags", TAKE_PTR(all), err);
+}
+
+static int show_session(struct context *ctx, const struct trust_session *s, struct error *err)
+{
+    const struct tuf_trusted *t = s->view.trusted;
+    const struct tuf_metadata *roles[4] = {tuf_trusted_root(t), tuf_trusted_timestamp(t),
+                                           tuf_trusted_snapshot(t),
+                                           tuf_trusted_targets(t, "targets")};
+    say(ctx, "collection %s", s->collection);
+    int rc = result_text(ctx, "collection", s->collection, err);
+    for (int i = 0; !rc && i < 4; i++)
+        rc = show_role(ctx, s, (enum tuf_type)i, roles[i], err);
+    return rc ? rc : show_targets(ctx, roles[TUF_TARGETS], err);
+}
+
+static int open_session(struct context *ctx, const struct reference *ref, struct trust_session *s,
+                        struct error *err)
+{
+    struct decision decision;
+    int rc = context_policy(ctx, err);
+    if (!rc)
+        rc = policy_decide(&ctx->policy, ref, &decision, err);
+    return rc ? rc : trust_session_open(&ctx->verify, ref, &decision, s, err);
+}
+
+int command_trust_show(struct context *ctx, struct error *err)
+{
+    struct reference ref;
+    struct trust_session session;
+    int rc = repository_only(ctx->options.args[0], &ref, err);
+    ctx->verify.tofu = option_given(&ctx->options, "tofu");
+    if (!rc)
+        rc = open_session(ctx, &ref, &session, err);
+    if (rc)
+        return rc;
+    rc = show_session(ctx, &session, err);
+    trust_session_close(&session);
+    return rc;
+}
+
+/* --- pin --- */
+
+static int check_other_pin(struct context *ctx, const struct reference *ref,
+                           const struct bytes *root, bool *same, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes old = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = trust_pin_read(ctx->home, ref->host, ref->repository, &old, &why);
+    if (rc == E_NOTFOUND)
+        return OK;
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    *same = bytes_equal(old.data, old.len, root->data, root->len);
+    if (!*same && !option_given(&ctx->options, "replace"))
+        return fail(err, E_EXISTS, "another root is pinned for '%s/%s'; --replace replaces it",
+                    ref->host, ref->repository);
+    return OK;
+}
+
+static int say_root(struct context *ctx, const struct bytes *root, struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    int rc = tuf_metadata_parse(TUF_ROOT, root->data, root->len, &m, err);
+    if (rc)
+        return rc;
+    const struct tuf_role_keys *keys = tuf_root_role(m, TUF_ROOT);
+    say(ctx, "root version %" PRId64 " of '%s', %" PRId64 " of these keys must sign:",
+        tuf_metadata_version(m), tuf_metadata_collection(m) ? tuf_metadata_collection(m) : "?",
+        keys->threshold);
+    for (size_t i = 0; i < keys->n_ids; i++)
+        say(ctx, "  %s", keys->ids[i].text);
+    struct js *o = result_object(ctx);
+    rc = o ? role_keys_to_js(keys, o, err) : fail_nomem(err);
+    return rc ? rc : result_int(ctx, "version", tuf_metadata_version(m), err);
+}
+
+/* The newest root is what a person compares and what is pinned: its chain was verified. */
+static int newest_root(struct context *ctx, const struct reference *ref, struct bytes *out,
+                       struct error *err)
+{
+    struct decision decision = {.max_age_s = -1, .allow_tofu = true};
+    struct trust_session s;
+    struct verify_options look = ctx->verify;
+    CLEANUP(cleanup_free) char *scratch = text_format("%s/trust/looking", ctx->home);
+    if (!scratch)
+        return fail_nomem(err);
+    /* Looked at in a place of its own: nothing is trusted before it was shown. */
+    look.home = scratch;
+    memcpy(decision.collection, ref->repository, sizeof decision.collection);
+    int rc = trust_session_open(&look, ref, &decision, &s, err);
+    if (rc)
+        return rc;
+    const struct bytes *root = tuf_metadata_bytes(tuf_trusted_root(s.view.trusted));
+    rc = bytes_append(out, root->data, root->len, err);
+    trust_session_close(&s);
+    return rc;
+}
+
+static int forget_look(struct context *ctx, struct error *err)
+{
+    CLEANUP(cleanup_fd) int trust = -1;
+    CLEANUP(cleanup_free) char *path = text_format("%s/trust", ctx->home);
+    if (!path)
+        return fail_nomem(err);
+    int rc = file_open_dir(path, true, &trust, err);
+    return rc ? rc : path_remove_tree(trust, "looking", err);
+}
+
+int command_trust_pin(struct context *ctx, struct error *err)
+{
+    struct reference ref;
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT;
+    struct error cleaning = ERROR_INIT;
+    bool same = false;
+    int rc = repository_only(ctx->options.args[0], &ref, err);
+    if (rc)
+        return rc;
+    rc = newest_root(ctx, &ref, &root, err);
+    int swept = forget_look(ctx, &cleaning);
+    if (!rc && swept) {
+        *err = cleaning;
+        rc = swept;
+    }
+    if (!rc)
+        rc = say_root(ctx, &root, err);
+    if (!rc)
+        rc = check_other_pin(ctx, &ref, &root, &same, err);
+    if (!rc && !same)
+        rc = trust_pin_write(ctx->home, ref.host, ref.repository, &root, err);
+    if (!rc)
+        say(ctx, "%s for %s/%s; compare the ids with their owner's",
+            same ? "pinned already" : "pinned", ref.host, ref.repository);
+    return rc;
+}

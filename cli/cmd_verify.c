@@ -1,0 +1,65 @@
+/* bulla verify: the verdict for people and for scripts. */
+#include "base/clock.h"
+#include "cli/command.h"
+
+#include <inttypes.h>
+
+static void show_freshness(const struct context *ctx, const struct verdict *v)
+{
+    if (v->freshness == FRESH_CACHED)
+        say(ctx, "freshness  cached, %" PRId64 " s old", v->age_s);
+    else
+        say(ctx, "freshness  asked the registry just now");
+}
+
+int show_verdict(struct context *ctx, const struct verdict *v, int code, const struct error *why,
+                 struct error *err)
+{
+    char text[REFERENCE_TEXT_MAX], when[CLOCK_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+    static const char *const origins[] = {"policy", "pin", "first use"};
+    if (!code) {
+        say(ctx, "valid      %s", reference_format(&v->ref, text));
+        say(ctx, "digest     %s", digest_format(&v->manifest.digest, digest));
+        say(ctx, "collection %s  (anchor: %s)", v->collection, origins[v->anchor]);
+        say(ctx, "role       %s", v->role);
+        for (size_t i = 0; i < v->n_signers; i++)
+            say(ctx, "signer     %s", v->signers[i].text);
+        for (size_t i = 0; i < 4; i++)
+            say(ctx, "%-10s version %" PRId64 ", expires %s", v->versions[i].role,
+                v->versions[i].version, clock_format(v->versions[i].expires_s, when));
+        show_freshness(ctx, v);
+    }
+    for (size_t i = 0; i < v->n_warnings; i++)
+        note(ctx, "warning: %s", v->warnings[i]);
+    struct js *object = NULL;
+    int rc = verdict_to_js(v, code, why, &object, err);
+    if (rc)
+        return rc;
+    js_cleanup(&ctx->result);
+    ctx->result = object;
+    return OK;
+}
+
+int command_verify(struct context *ctx, struct error *err)
+{
+    struct reference ref;
+    struct verdict verdict;
+    int rc = parse_reference(ctx->options.args[0], &ref, err);
+    if (!rc)
+        rc = context_policy(ctx, err);
+    if (rc)
+        return rc;
+    ctx->verify.tofu = option_given(&ctx->options, "tofu");
+    ctx->verify.look_at_registry_tag = true;
+    int code = verify_reference(&ctx->verify, &ref, &verdict, err);
+    struct error why = *err, printing = ERROR_INIT;
+    rc = show_verdict(ctx, &verdict, code, &why, &printing);
+    verdict_done(&verdict);
+    if (rc)
+        *err = printing;
+    else if (code)
+        rc = wrap(err, code, "%s '%s'",
+                  error_exit_status(code) == EXIT_REFUSED ? "refused" : "could not determine",
+                  ctx->options.args[0]);
+    return rc;
+}

@@ -1,0 +1,110 @@
+/*
+ * What every subcommand shares: its table entry, its context, its output.
+ *
+ * One table drives dispatch and help. A command returns 0 or an error code; main reports the error
+ * once and maps it to the exit status (error_exit_status, or the command's own in
+ * ctx->exit_status).
+ */
+#ifndef BULLA_CLI_COMMAND_H
+#define BULLA_CLI_COMMAND_H
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "cli/options.h"
+#include "keys/signing_key.h"
+#include "oci/store.h"
+#include "verify/verdict.h"
+
+struct context {
+    const struct command *command;
+    struct options options;
+    char *home;
+    bool json, quiet;
+    struct progress *progress; /* NULL: nothing is drawn */
+    struct secret_source passphrases, pins;
+    struct policy policy;
+    bool policy_loaded;
+    struct verify_options verify;
+    struct keystore *keystore;
+    struct store *store;
+    struct js *result; /* the object that --json prints; NULL: {} */
+    int exit_status;   /* ≥ 0: overrides the mapping of the error code */
+};
+
+struct command {
+    const char *name; /* "trust init"; NULL ends the table */
+    const char *arguments;
+    const char *summary;
+    const struct option_spec *options; /* may be NULL */
+    size_t min_args, max_args;
+    size_t stop_at; /* see options_parse */
+    int (*run)(struct context *ctx, struct error *err);
+    const char *notes; /* further help text, lines; may be NULL */
+};
+
+extern const struct command commands[];
+extern const struct option_spec common_options[];
+
+/* HOME folder, secrets, progress. */
+int context_init(struct context *ctx, struct error *err) MUST_CHECK;
+void context_done(struct context *ctx);
+/* Opened on first use; borrowed. */
+int context_keystore(struct context *ctx, struct keystore **out, struct error *err) MUST_CHECK;
+int context_store(struct context *ctx, struct store **out, struct error *err) MUST_CHECK;
+int context_policy(struct context *ctx, struct error *err) MUST_CHECK;
+/* Connection to ref's host with the context's CA and credentials. */
+int context_remote(struct context *ctx, const char *host, struct remote **out,
+                   struct error *err) MUST_CHECK;
+/* Where `policy allow` writes; heap text. */
+int context_policy_path(struct context *ctx, char **out, struct error *err) MUST_CHECK;
+
+/* A line for a person on standard output; nothing with --json or -q. Outside text is escaped. */
+void say(const struct context *ctx, const char *format, ...) PRINTF_LIKE(2, 3);
+/* A line on standard error, unless -q. */
+void note(const struct context *ctx, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The object that --json prints, made on first use. NULL when memory is out. */
+struct js *result_object(struct context *ctx);
+/* Adds members to it. */
+int result_text(struct context *ctx, const char *key, const char *value,
+                struct error *err) MUST_CHECK;
+int result_int(struct context *ctx, const char *key, int64_t value, struct error *err) MUST_CHECK;
+int result_set(struct context *ctx, const char *key, struct js *value,
+               struct error *err) MUST_CHECK;
+
+/* A reference for trust and registry work; E_USAGE. */
+int parse_reference(const char *text, struct reference *out, struct error *err) MUST_CHECK;
+/* "1.4 MiB" */
+const char *human_size(uint64_t bytes, char out[24]);
+/* Short form of a digest for tables: sha256:0123456789ab. */
+const char *short_digest(const struct digest *d, char out[32]);
+
+int command_key_generate(struct context *ctx, struct error *err);
+int command_key_list(struct context *ctx, struct error *err);
+int command_key_show(struct context *ctx, struct error *err);
+int command_key_remove(struct context *ctx, struct error *err);
+int command_token_list(struct context *ctx, struct error *err);
+int command_import(struct context *ctx, struct error *err);
+int command_images(struct context *ctx, struct error *err);
+int command_login(struct context *ctx, struct error *err);
+int command_logout(struct context *ctx, struct error *err);
+int command_push(struct context *ctx, struct error *err);
+int command_pull(struct context *ctx, struct error *err);
+int command_sign(struct context *ctx, struct error *err);
+int command_verify(struct context *ctx, struct error *err);
+int command_run(struct context *ctx, struct error *err);
+int command_trust_init(struct context *ctx, struct error *err);
+int command_trust_show(struct context *ctx, struct error *err);
+int command_trust_pin(struct context *ctx, struct error *err);
+int command_policy_allow(struct context *ctx, struct error *err);
+int command_policy_test(struct context *ctx, struct error *err);
+int command_policy_check(struct context *ctx, struct error *err);
+int command_policy_show(struct context *ctx, struct error *err);
+
+/* Shared by push --sign and sign. */
+int sign_manifest(struct context *ctx, const struct reference *ref,
+                  const struct descriptor *manifest, struct error *err) MUST_CHECK;
+/* Prints a verdict for people and puts it into the result. */
+int show_verdict(struct context *ctx, const struct verdict *v, int code, const struct error *why,
+                 struct error *err) MUST_CHECK;
+
+#endif

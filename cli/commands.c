@@ -1,0 +1,160 @@
+/* The table of subcommands: drives dispatch and help. */
+#include "cli/command.h"
+
+const struct option_spec common_options[] = {
+    {"json", 0, OPTION_FLAG, NULL, "print one JSON object on standard output"},
+    {"quiet", 'q', OPTION_FLAG, NULL, "print errors only"},
+    {"verbose", 0, OPTION_FLAG, NULL, "say what is done, step by step"},
+    {"home", 0, OPTION_TEXT, "DIR", "keys, trust state and images (BULLA_HOME)"},
+    {"policy", 0, OPTION_TEXT, "FILE", "policy file (BULLA_POLICY)"},
+    {"cacert", 0, OPTION_TEXT, "FILE", "certificate authority of the registry"},
+    {"passphrase-file", 0, OPTION_TEXT, "FILE", "passphrase of keys (BULLA_PASSPHRASE_FILE)"},
+    {"pin-file", 0, OPTION_TEXT, "FILE", "PIN of tokens (BULLA_PIN_FILE)"},
+    {"no-progress", 0, OPTION_FLAG, NULL, "draw no progress bars"},
+    {"help", 0, OPTION_FLAG, NULL, "show this help"},
+    {NULL, 0, OPTION_FLAG, NULL, NULL},
+};
+
+#define OPTIONS_END                                                                                \
+    {                                                                                              \
+        NULL, 0, OPTION_FLAG, NULL, NULL                                                           \
+    }
+
+static const struct option_spec key_generate_options[] = {
+    {"type", 0, OPTION_TEXT, "TYPE", "ed25519 (default) or ecdsa-p256"},
+    OPTIONS_END,
+};
+
+static const struct option_spec import_options[] = {
+    {"cmd", 0, OPTION_TEXT, "JSON", "default command, a JSON array of strings"},
+    {"entrypoint", 0, OPTION_TEXT, "JSON", "entry point, a JSON array of strings"},
+    {"user", 'u', OPTION_TEXT, "USER", "user the image runs as"},
+    {"workdir", 'w', OPTION_TEXT, "DIR", "working directory"},
+    {"env", 'e', OPTION_LIST, "K=V", "environment variable; may be repeated"},
+    {"compress", 0, OPTION_TEXT, "FORM", "gzip (default), zstd or none"},
+    OPTIONS_END,
+};
+
+static const struct option_spec images_options[] = {
+    {"digests", 0, OPTION_FLAG, NULL, "show whole digests"},
+    OPTIONS_END,
+};
+
+static const struct option_spec login_options[] = {
+    {"username", 'u', OPTION_TEXT, "NAME", "user at the registry"},
+    {"password-stdin", 0, OPTION_FLAG, NULL, "read the password from standard input"},
+    OPTIONS_END,
+};
+
+static const struct option_spec push_options[] = {
+    {"sign", 0, OPTION_FLAG, NULL, "sign the pushed digest afterwards"},
+    {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
+    {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
+    {"expires", 0, OPTION_TEXT, "TIME", "life-time of the signature, as 90d (default 365d)"},
+    OPTIONS_END,
+};
+
+static const struct option_spec sign_options[] = {
+    {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
+    {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
+    {"expires", 0, OPTION_TEXT, "TIME", "life-time of the signature, as 90d (default 365d)"},
+    {"trust-remote-tag", 0, OPTION_FLAG, NULL, "sign whatever the registry's tag points to now"},
+    OPTIONS_END,
+};
+
+static const struct option_spec trust_init_options[] = {
+    {"root-key", 0, OPTION_LIST, "KEY", "root key: a name or a pkcs11: URI; may be repeated"},
+    {"root-threshold", 0, OPTION_TEXT, "N", "signatures a root needs (default 1)"},
+    {"targets-key", 0, OPTION_LIST, "KEY", "targets key; default: the root keys"},
+    {"targets-threshold", 0, OPTION_TEXT, "N", "signatures the targets role needs (default 1)"},
+    OPTIONS_END,
+};
+
+static const struct option_spec pin_options[] = {
+    {"replace", 0, OPTION_FLAG, NULL, "replace another root that is pinned already"},
+    OPTIONS_END,
+};
+
+static const struct option_spec verify_options[] = {
+    {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    OPTIONS_END,
+};
+
+static const struct option_spec policy_allow_options[] = {
+    {"root", 0, OPTION_TEXT, "FILE", "root metadata to start from"},
+    {"root-key", 0, OPTION_LIST, "ID", "root key id to start from; may be repeated"},
+    OPTIONS_END,
+};
+
+static const struct option_spec run_options[] = {
+    {"env", 'e', OPTION_LIST, "K[=V]", "environment variable; without =V this shell's value"},
+    {"workdir", 'w', OPTION_TEXT, "DIR", "working directory"},
+    {"user", 'u', OPTION_TEXT, "USER", "user[:group], names or numbers"},
+    {"entrypoint", 0, OPTION_TEXT, "PROGRAM", "instead of the image's entry point"},
+    {"volume", 'v', OPTION_LIST, "SRC:DST[:ro]", "a folder or file of the host"},
+    {"tmpfs", 0, OPTION_LIST, "DST[:size=N]", "a file system in memory"},
+    {"hostname", 'h', OPTION_TEXT, "NAME", "host name inside"},
+    {"memory", 'm', OPTION_TEXT, "SIZE", "memory limit, as 512m"},
+    {"cpus", 0, OPTION_TEXT, "N", "CPU limit, as 1.5"},
+    {"pids-limit", 0, OPTION_TEXT, "N", "process limit (default 512)"},
+    {"network", 0, OPTION_TEXT, "MODE", "none (default; the only one yet)"},
+    {"pull", 0, OPTION_TEXT, "WHEN", "missing (default) or never"},
+    {"read-only", 0, OPTION_FLAG, NULL, "read-only root (the default)"},
+    {"writable", 0, OPTION_FLAG, NULL, "a writable root, thrown away at the end"},
+    {"rm", 0, OPTION_FLAG, NULL, "leave nothing behind (the default)"},
+    {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    OPTIONS_END,
+};
+
+static const char import_notes[] =
+    "The image is named in the local store: push it as store:NAME:TAG.\n";
+
+static const char push_notes[] =
+    "SOURCE is store:NAME:TAG, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n";
+
+static const char sign_notes[] =
+    "Signs the digest that this machine pushed under REF, or the one given as REF@sha256:…\n";
+
+static const char run_notes[] =
+    "Runs only what policy allows and a fresh signature vouches for. Options stand before REF.\n"
+    "Ends with the container's own status; 125: refused or failed before it started;\n"
+    "126, 127: the command cannot be executed or does not exist; 128+N: ended by signal N.\n";
+
+#define NO_LIMIT ((size_t)-1)
+
+const struct command commands[] = {
+    {"key generate", "NAME", "make a signing key in an encrypted file", key_generate_options, 1, 1,
+     0, command_key_generate, NULL},
+    {"key list", "", "list the keys of the key store", NULL, 0, 0, 0, command_key_list, NULL},
+    {"key show", "NAME|URI", "show a public key and its id", NULL, 1, 1, 0, command_key_show, NULL},
+    {"key remove", "NAME", "delete a key", NULL, 1, 1, 0, command_key_remove, NULL},
+    {"key token list", "", "list the keys on PKCS#11 tokens", NULL, 0, 0, 0, command_token_list,
+     "The module is found through p11-kit, or named by BULLA_PKCS11_MODULE.\n"},
+    {"import", "ROOTFS NAME:TAG", "make an image of a root folder or tar file", import_options, 2,
+     2, 0, command_import, import_notes},
+    {"images", "", "list the images of the local store", images_options, 0, 0, 0, command_images,
+     NULL},
+    {"login", "HOST", "store credentials for a registry", login_options, 1, 1, 0, command_login,
+     NULL},
+    {"logout", "HOST", "forget credentials for a registry", NULL, 1, 1, 0, command_logout, NULL},
+    {"push", "SOURCE REF", "upload an image", push_options, 2, 2, 0, command_push, push_notes},
+    {"sign", "REF", "vouch for a pushed image", sign_options, 1, 1, 0, command_sign, sign_notes},
+    {"verify", "REF", "say whether, and by whom, an image is vouched for", verify_options, 1, 1, 0,
+     command_verify, NULL},
+    {"pull", "REF", "verify and download an image", verify_options, 1, 1, 0, command_pull, NULL},
+    {"run", "REF [COMMAND…]", "verify and run an image in a sandbox", run_options, 1, NO_LIMIT, 1,
+     command_run, run_notes},
+    {"trust init", "REF", "start a collection: root and targets keys", trust_init_options, 1, 1, 0,
+     command_trust_init, NULL},
+    {"trust show", "REF", "show a collection's keys, versions and expiry dates", verify_options, 1,
+     1, 0, command_trust_show, NULL},
+    {"trust pin", "REF", "show a collection's root keys and trust them from now on", pin_options, 1,
+     1, 0, command_trust_pin, NULL},
+    {"policy allow", "SCOPE", "let images of HOST[/REPOSITORY] run", policy_allow_options, 1, 1, 0,
+     command_policy_allow, "Without --root and --root-key the pinned root of SCOPE is used.\n"},
+    {"policy test", "REF", "explain what policy says of an image", NULL, 1, 1, 0,
+     command_policy_test, NULL},
+    {"policy check", "FILE", "check a policy file", NULL, 1, 1, 0, command_policy_check, NULL},
+    {"policy show", "", "show the policy in force", NULL, 0, 0, 0, command_policy_show, NULL},
+    {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL},
+};
