@@ -123,7 +123,8 @@ static inline void toy_done(struct toy_repo *r)
         signing_key_free(r->pool[i]);
 }
 
-/* Delegates from `from` to a new role with one key; pattern NULL: to one that exists. */
+/* Delegates from `from` to `name` with its present keys; a role that is not there yet gets one key.
+ */
 static inline struct toy_role *toy_delegate(struct toy_repo *r, const char *from, const char *name,
                                             const char *pattern, bool terminating)
 {
