@@ -27,7 +27,7 @@ void store_cleanup(struct store **s)
 
 /* Unpacked layers hold set-user-id files, and who may write here decides what runs: the store is
  * its owner's alone (CVE-2021-41091). */
-static int check_private(int fd, struct error *err)
+int store_check_private(int fd, struct error *err)
 {
     struct stat st;
     if (fstat(fd, &st))
@@ -46,12 +46,12 @@ static int open_folder(int images_fd, const char *name, int *fd, struct error *e
     int rc = path_make_dirs(images_fd, name, 0700, err);
     if (!rc)
         rc = path_open(images_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, fd, err);
-    return rc ? rc : wrap(err, check_private(*fd, err), "folder '%s'", name);
+    return rc ? rc : wrap(err, store_check_private(*fd, err), "folder '%s'", name);
 }
 
 static int open_folders(struct store *s, struct error *err)
 {
-    int rc = check_private(s->images_fd, err);
+    int rc = store_check_private(s->images_fd, err);
     if (!rc)
         rc = path_make_dirs(s->images_fd, "blobs/sha256", 0700, err);
     if (!rc)

@@ -14,6 +14,9 @@ struct store {
     int tmp_fd;    /* …/tmp */
 };
 
+/* E_DENIED: a file or folder of another user, or one that others may write to. */
+int store_check_private(int fd, struct error *err) MUST_CHECK;
+
 /* "sha256/<hex>" */
 #define BLOB_NAME_MAX (8 + 2 * DIGEST_BYTES_MAX)
 const char *store_blob_name(const struct digest *d, char out[BLOB_NAME_MAX]);
