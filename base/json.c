@@ -66,9 +66,12 @@ static int parse(const void *data, size_t len, bool reals, struct js **out, stru
     if (rc)
         return rc;
     json_error_t why;
+    errno = 0;
     json_t *v = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!v) {
-        if (json_error_code(&why) == json_error_out_of_memory)
+        /* jansson reports most failed allocations as bad syntax; only errno tells. "Could not read"
+         * must not become "refused". */
+        if (errno == ENOMEM || json_error_code(&why) == json_error_out_of_memory)
             return fail_nomem(err);
         return fail(err, E_INVALID, "not valid JSON: %s at line %d, column %d", why.text, why.line,
                     why.column);
