@@ -173,9 +173,10 @@ int key_file_public(const void *data, size_t len, struct public_key **out, struc
     int rc = parse(data, len, &file, err);
     if (rc)
         return rc;
-    if (public_key_from_bytes(file.type, file.public_half, file.public_len, out, NULL))
+    rc = public_key_from_bytes(file.type, file.public_half, file.public_len, out, err);
+    if (rc == E_INVALID)
         return fail(err, E_TAMPERED, "key file is damaged: its public half is no key");
-    return OK;
+    return rc;
 }
 
 static int unseal(const struct key_file *file, const struct secret *passphrase, struct secret *out,

@@ -357,10 +357,12 @@ static int certificate_key(X509 *certificate, struct libcrypto_certificate *out,
     if (id != EVP_PKEY_EC && id != EVP_PKEY_RSA)
         return fail(err, E_UNSUPPORTED, "certificate is for a key type that cannot be used");
     out->type = id == EVP_PKEY_EC ? LIBCRYPTO_P256 : LIBCRYPTO_RSA;
-    if (check_key(out->type, key, err))
-        return fail(err, E_UNSUPPORTED, "certificate is for a key that cannot be used");
     CLEANUP(bytes_done) struct bytes der = BYTES_INIT;
-    int rc = libcrypto_key_der(outer(key), &der, err);
+    int rc = check_key(out->type, key, err);
+    if (rc == E_INVALID)
+        return fail(err, E_UNSUPPORTED, "certificate is for a key that cannot be used");
+    if (!rc)
+        rc = libcrypto_key_der(outer(key), &der, err);
     if (rc)
         return rc;
     if (der.len > sizeof out->spki)

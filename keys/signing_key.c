@@ -70,9 +70,10 @@ int signing_key_sign(struct signing_key *key, const void *msg, size_t len, struc
         return wrap(err, rc, "%s", key->label);
     /* A faulty signature may give the private key away, and a token's certificate may belong to
      * another key: nothing leaves unverified. */
-    if (public_key_verify(key->public_half, text.data, text.len, sig.data, sig.len, NULL))
+    rc = public_key_verify(key->public_half, text.data, text.len, sig.data, sig.len, err);
+    if (rc == E_SIGNATURE)
         return fail(err, key->kind->mismatch, "%s: its signature does not verify", key->label);
-    return bytes_append(out, sig.data, sig.len, err);
+    return rc ? rc : bytes_append(out, sig.data, sig.len, err);
 }
 
 static bool is_token_uri(const char *key)
