@@ -220,7 +220,7 @@ static int go_offline(struct refresh *r, int64_t last_success, const struct erro
 {
     struct error why = ERROR_INIT;
     int64_t age = r->options->now_s - last_success;
-    if (!last_success) {
+    if (!last_success || r->options->must_ask) {
         *err = *cause;
         return cause->code;
     }

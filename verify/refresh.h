@@ -36,6 +36,7 @@ struct refresh_options {
     int64_t reuse_s;          /* 0: always ask */
     int64_t max_age_s;        /* -1: none. Limit of FRESH_CACHED */
     int64_t grace_s;          /* offlineGrace of an expired timestamp */
+    bool must_ask;            /* never fall back to what is stored (conformance front) */
 };
 
 struct trust_view {
