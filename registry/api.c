@@ -1,0 +1,298 @@
+#include "registry/api.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "registry/access.h"
+#include "registry/http_text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define IGNORED_BODY_MAX (64u << 10) /* sent to an operation that wants none */
+
+static const struct api_operation *const tables[] = {api_blob_operations, api_upload_operations,
+                                                     api_manifest_operations, api_list_operations,
+                                                     api_trust_operations};
+
+static const struct api_operation *find_operation(enum route_kind kind, enum http_method method)
+{
+    if (method == HTTP_HEAD) /* the reply's length without its bytes */
+        method = HTTP_GET;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (const struct api_operation *o = tables[i]; o->finish; o++)
+            if (o->kind == kind && o->method == method)
+                return o;
+    return NULL;
+}
+
+/* --- what operations use --- */
+
+int api_fail(struct api_call *c, const char *code, int rc)
+{
+    c->code = code;
+    return rc;
+}
+
+int api_read(struct api_call *c, struct index_tx **out, struct error *err)
+{
+    int rc = c->tx ? 0 : index_read_begin(c->registry->index, &c->tx, err);
+    if (rc == 0)
+        *out = c->tx;
+    return rc;
+}
+
+void api_read_end(struct api_call *c)
+{
+    index_read_end(c->registry->index, c->tx);
+    c->tx = NULL;
+}
+
+int api_reply_header(struct api_call *c, const char *name, struct error *err, const char *format,
+                     ...)
+{
+    char value[1024];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= sizeof value)
+        return fail(err, E_INTERNAL, "header %s is too long", name);
+    return http_reply_header(c->http, name, value, err);
+}
+
+int api_reply_json(struct api_call *c, const struct js *value, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    int rc = js_write(value, false, &body, err);
+    if (rc == 0)
+        rc = bytes_append_text(&body, "\n", err);
+    if (rc == 0)
+        rc = http_reply_header(c->http, "Content-Type", "application/json", err);
+    if (rc == 0)
+        http_reply_bytes(c->http, &body);
+    return rc;
+}
+
+int api_reply_digest(struct api_call *c, const struct digest *d, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    return http_reply_header(c->http, "Docker-Content-Digest", digest_format(d, text), err);
+}
+
+int api_query(struct api_call *c, const char *name, char *out, size_t size, struct error *err)
+{
+    bool found = false;
+    int rc = http_query_get(http_request_query(c->http), name, out, size, &found, err);
+    return rc == E_LIMIT ? fail(err, E_INVALID, "'%s' is too long", name) : rc;
+}
+
+int api_want_body(struct api_call *c, size_t max, struct error *err)
+{
+    c->body_max = max;
+    if (http_request_content_length(c->http) > (int64_t)max)
+        return fail(err, E_LIMIT, "body is larger than %zu bytes", max);
+    return 0;
+}
+
+/* --- errors --- */
+
+static const char *default_code(unsigned status)
+{
+    switch (status) {
+    case 401:
+        return "UNAUTHORIZED";
+    case 403:
+        return "DENIED";
+    case 404:
+        return "NOT_FOUND";
+    case 405:
+        return "UNSUPPORTED";
+    case 413:
+        return "SIZE_INVALID";
+    case 429:
+        return "TOOMANYREQUESTS";
+    case 400:
+    case 416:
+        return "INVALID";
+    default:
+        return status >= 500 ? "UNAVAILABLE" : "UNKNOWN";
+    }
+}
+
+static unsigned status_of(const struct api_call *c, int rc, const struct error *err)
+{
+    if (c->status)
+        return c->status;
+    if (rc == E_SYS && (err->sys == ENOSPC || err->sys == EDQUOT))
+        return 507; /* the client can do nothing, and an operator can */
+    return (unsigned)error_http_status(rc);
+}
+
+static int error_json(const char *code, const char *message, struct bytes *out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *root = js_object_new();
+    struct js *list = js_array_new(), *one = js_object_new();
+    int rc = js_set(one, "code", js_text_new(code), err);
+    if (rc == 0)
+        rc = js_set(one, "message", js_text_new(message), err);
+    if (rc == 0)
+        rc = js_push(list, TAKE_PTR(one), err);
+    if (rc == 0)
+        rc = js_set(root, "errors", TAKE_PTR(list), err);
+    js_free(one);
+    js_free(list);
+    if (rc == 0)
+        rc = js_write(root, false, out, err);
+    return rc == 0 ? bytes_append_text(out, "\n", err) : rc;
+}
+
+static void reply_error(struct api_call *c, int rc, const struct error *err)
+{
+    unsigned status = status_of(c, rc, err);
+    struct error ignored = ERROR_INIT;
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    /* Messages of our own failures name files and statements: for the log only. */
+    const char *message = status >= 500 && status != 507 && status != 502
+                              ? "the registry could not do this; its log says why"
+                              : err->message;
+    if (status >= 500)
+        log_error("request %" PRIu64 ": %s", http_request_id(c->http), err->message);
+    http_reply_clear(c->http);
+    http_reply_status(c->http, status);
+    if (status == 401)
+        rc = http_reply_header(c->http, "WWW-Authenticate", "Basic realm=\"bulla\"", &ignored);
+    if (status == 416 && c->upload)
+        rc = api_reply_header(c, "Range", &ignored, "0-%" PRIu64,
+                              blobs_upload_len(c->upload) ? blobs_upload_len(c->upload) - 1 : 0);
+    if (error_json(c->code ? c->code : default_code(status), message, &body, &ignored) == 0 &&
+        http_reply_header(c->http, "Content-Type", "application/json", &ignored) == 0)
+        http_reply_bytes(c->http, &body);
+}
+
+/* --- the way of one call --- */
+
+static int authorize(struct api_call *c, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    int rc = api_read(c, &tx, err);
+    if (rc != 0)
+        return rc;
+    rc = users_authenticate(c->registry->users, tx, http_request_header(c->http, "Authorization"),
+                            c->subject, err);
+    if (rc != 0)
+        return rc;
+    bool anonymous = strcmp(c->subject, ACCESS_ANONYMOUS) == 0;
+    unsigned actions = 0;
+    rc = access_needed(&c->route, http_request_method(c->http), &actions, err);
+    if (rc != 0) {
+        c->status = 405;
+        return api_fail(c, "UNSUPPORTED", rc);
+    }
+    /* Clients learn from the base endpoint that credentials are wanted at all. */
+    if (anonymous && c->route.kind == ROUTE_BASE)
+        return fail(err, E_UNAUTHORIZED, "credentials are needed");
+    rc = access_check(tx, c->subject, c->route.repository, actions, err);
+    if (rc == E_DENIED && anonymous)
+        return fail(err, E_UNAUTHORIZED, "credentials are needed");
+    return rc;
+}
+
+static int prepare(struct api_call *c, struct error *err)
+{
+    int rc = route_parse(http_request_path(c->http), &c->route, &c->code, err);
+    if (rc != 0)
+        return rc;
+    c->code = NULL;
+    rc = authorize(c, err);
+    if (rc != 0)
+        return rc;
+    c->operation = find_operation(c->route.kind, http_request_method(c->http));
+    if (!c->operation) {
+        c->status = 405;
+        return fail(err, E_UNSUPPORTED, "this endpoint has no such method");
+    }
+    return c->operation->begin ? c->operation->begin(c, err) : 0;
+}
+
+static bool reads(const struct api_call *c)
+{
+    enum http_method method = http_request_method(c->http);
+    return (method == HTTP_GET || method == HTTP_HEAD) && http_request_content_length(c->http) == 0;
+}
+
+static int app_begin(void *context, struct http_request *r)
+{
+    struct error err = ERROR_INIT;
+    struct api_call *c = calloc(1, sizeof *c);
+    http_request_set_call(r, c);
+    if (!c) {
+        http_reply_status(r, 503);
+        return 1;
+    }
+    c->registry = context;
+    c->http = r;
+    c->start_ms = clock_monotonic_ms();
+    int rc = prepare(c, &err);
+    /* A slow body must not hold a view of the index, or its log could not shrink. */
+    if (rc != 0 || !reads(c))
+        api_read_end(c);
+    if (rc != 0)
+        reply_error(c, rc, &err);
+    return rc != 0;
+}
+
+static int take_body(struct api_call *c, const void *data, size_t len, struct error *err)
+{
+    size_t max = c->body_max ? c->body_max : IGNORED_BODY_MAX;
+    if (c->body.len > max || len > max - c->body.len)
+        return fail(err, E_LIMIT, "body is larger than %zu bytes", max);
+    return bytes_append(&c->body, data, len, err);
+}
+
+static int app_data(void *context, struct http_request *r, const void *data, size_t len)
+{
+    (void)context;
+    struct error err = ERROR_INIT;
+    struct api_call *c = http_request_call(r);
+    int rc =
+        c->operation->data ? c->operation->data(c, data, len, &err) : take_body(c, data, len, &err);
+    if (rc != 0)
+        reply_error(c, rc, &err);
+    return rc != 0;
+}
+
+static void app_finish(void *context, struct http_request *r)
+{
+    (void)context;
+    struct error err = ERROR_INIT;
+    struct api_call *c = http_request_call(r);
+    int rc = c->operation->finish(c, &err);
+    api_read_end(c);
+    if (rc != 0)
+        reply_error(c, rc, &err);
+}
+
+static void app_end(void *context, struct http_request *r, bool completed)
+{
+    (void)context;
+    struct api_call *c = http_request_call(r);
+    if (!c)
+        return;
+    api_read_end(c);
+    if (c->operation && c->operation->end)
+        c->operation->end(c);
+    log_info("request %" PRIu64 " %s %s %s %s %u %" PRIu64 " bytes %" PRId64 " ms%s",
+             http_request_id(r), http_request_address(r), c->subject[0] ? c->subject : "-",
+             http_request_method_name(r), http_request_path(r), http_reply_get_status(r),
+             http_reply_get_length(r), clock_monotonic_ms() - c->start_ms,
+             completed ? "" : " broken off");
+    bytes_done(&c->body);
+    free(c);
+}
+
+void api_app(struct registry *registry, struct http_app *out)
+{
+    *out = (struct http_app){registry, app_begin, app_data, app_finish, app_end};
+}

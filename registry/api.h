@@ -1,0 +1,84 @@
+/*
+ * What the operations of the HTTP interface share: the registry's parts, one call, its errors.
+ *
+ * A call is one request that was routed, authenticated and allowed. Its operation has up to three
+ * steps on the connection's thread: begin (headers are here), data (a piece of the body), finish
+ * (all of it is here; sets the reply). Each returns 0 or a code; the dispatcher turns a failure
+ * into the distribution-spec's error body with `code`, or a code that follows from the status.
+ */
+#ifndef BULLA_REGISTRY_API_H
+#define BULLA_REGISTRY_API_H
+
+#include "base/config.h"
+#include "registry/blobs.h"
+#include "registry/http_server.h"
+#include "registry/index_accounts.h"
+#include "registry/index_content.h"
+#include "registry/route.h"
+#include "registry/uploads.h"
+#include "registry/users.h"
+#include "signer/link.h"
+
+struct registry {
+    const struct server_config *config;
+    struct blobs *blobs;
+    struct index *index;
+    struct uploads *uploads;
+    struct users *users;
+    struct signer_link *signer;
+};
+
+struct api_call {
+    struct registry *registry;
+    struct http_request *http;
+    const struct api_operation *operation;
+    struct route route;
+    char subject[USER_NAME_MAX + 1];
+    int64_t start_ms;
+    struct index_tx *tx; /* open read transaction, or NULL; ends with the call */
+    const char *code;    /* static; the distribution-spec's word for a failure */
+    unsigned status;     /* of a failure; 0: follows from the code */
+    struct bytes body;   /* operations that want it whole */
+    size_t body_max;
+    struct blob_upload *upload; /* what this call writes to */
+    bool in_session;            /* …and it belongs to a session */
+    struct digest digest;       /* promised by the caller; DIGEST_NONE: none yet */
+};
+
+struct api_operation {
+    enum route_kind kind;
+    enum http_method method;
+    int (*begin)(struct api_call *c, struct error *err);
+    int (*data)(struct api_call *c, const void *data, size_t len, struct error *err);
+    int (*finish)(struct api_call *c, struct error *err);
+    void (*end)(struct api_call *c);
+};
+
+/* `return api_fail(c, "DIGEST_INVALID", fail(err, …))`: code is static. */
+int api_fail(struct api_call *c, const char *code, int rc);
+/* The call's read transaction, begun when it is first wanted. */
+int api_read(struct api_call *c, struct index_tx **out, struct error *err) MUST_CHECK;
+void api_read_end(struct api_call *c);
+/* Reply with this status and an empty body, or with headers set before. */
+int api_reply_header(struct api_call *c, const char *name, struct error *err, const char *format,
+                     ...) PRINTF_LIKE(4, 5) MUST_CHECK;
+int api_reply_json(struct api_call *c, const struct js *value, struct error *err) MUST_CHECK;
+/* Docker-Content-Digest. */
+int api_reply_digest(struct api_call *c, const struct digest *d, struct error *err) MUST_CHECK;
+/* A query value, decoded; "" where absent. E_INVALID. */
+int api_query(struct api_call *c, const char *name, char *out, size_t size,
+              struct error *err) MUST_CHECK;
+/* For operations that buffer: at most `max` bytes, else E_LIMIT before or while receiving. */
+int api_want_body(struct api_call *c, size_t max, struct error *err) MUST_CHECK;
+
+/* 200 with the stored bytes of a manifest. */
+int api_reply_manifest(struct api_call *c, const struct index_manifest *row,
+                       struct error *err) MUST_CHECK;
+
+extern const struct api_operation api_blob_operations[], api_upload_operations[],
+    api_manifest_operations[], api_list_operations[], api_trust_operations[];
+
+/* The application behind http_server. */
+void api_app(struct registry *registry, struct http_app *out);
+
+#endif

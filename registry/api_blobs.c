@@ -1,0 +1,95 @@
+/* Blobs: GET, HEAD, DELETE. Source: OCI distribution-spec 1.1.1, end-2, end-10. */
+#include "registry/api.h"
+#include "registry/http_text.h"
+
+#include <inttypes.h>
+
+/* 206 and Content-Range, or the whole. */
+static int choose_range(struct api_call *c, uint64_t size, uint64_t *offset, uint64_t *len,
+                        struct error *err)
+{
+    const char *range = http_request_header(c->http, "Range");
+    bool partial = false;
+    *offset = 0;
+    *len = size;
+    int rc = range ? http_range_parse(range, size, offset, len, &partial, err) : 0;
+    if (rc != 0)
+        return api_fail(c, "RANGE_INVALID", rc);
+    http_reply_status(c->http, partial ? 206 : 200);
+    if (!partial)
+        return 0;
+    return api_reply_header(c, "Content-Range", err, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
+                            *offset, *offset + *len - 1, size);
+}
+
+static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    int rc = api_read(c, &tx, err);
+    /* Only what this repository links is shown: storage is shared by all of them. */
+    if (rc == 0)
+        rc = index_link_find(tx, c->route.repository, &c->route.digest, NULL, err);
+    if (rc == 0)
+        rc = blobs_get(c->registry->blobs, &c->route.digest, fd, size, err);
+    return rc == E_NOTFOUND ? api_fail(c, "BLOB_UNKNOWN", rc) : rc;
+}
+
+static int get_blob(struct api_call *c, struct error *err)
+{
+    CLEANUP(cleanup_fd) int fd = -1;
+    uint64_t size = 0, offset = 0, len = 0;
+    int rc = open_blob(c, &fd, &size, err);
+    if (rc == 0)
+        rc = choose_range(c, size, &offset, &len, err);
+    if (rc == 0)
+        rc = api_reply_digest(c, &c->route.digest, err);
+    if (rc == 0)
+        rc = api_reply_header(c, "Content-Type", err, "application/octet-stream");
+    if (rc == 0)
+        rc = api_reply_header(c, "Accept-Ranges", err, "bytes");
+    if (rc == 0)
+        http_reply_file(c->http, &fd, offset, len);
+    return rc;
+}
+
+struct removal {
+    struct api_call *call;
+    struct digest parent;
+    bool in_use;
+};
+
+static int remove_link(struct index_tx *tx, void *arg, struct error *err)
+{
+    struct removal *removal = arg;
+    const struct route *route = &removal->call->route;
+    int64_t repository = 0;
+    int rc = index_repository_find(tx, route->repository, &repository, err);
+    if (rc != 0)
+        return rc;
+    rc = index_reference_find(tx, repository, &route->digest, &removal->parent, err);
+    if (rc == 0) {
+        removal->in_use = true;
+        return fail(err, E_DENIED, "a manifest needs this blob");
+    }
+    return rc == E_NOTFOUND ? index_link_remove(tx, repository, &route->digest, err) : rc;
+}
+
+static int delete_blob(struct api_call *c, struct error *err)
+{
+    struct removal removal = {.call = c};
+    int rc = index_write(c->registry->index, remove_link, &removal, err);
+    if (removal.in_use) {
+        char text[DIGEST_TEXT_MAX];
+        return fail(err, E_DENIED, "manifest %s needs this blob: delete the manifest first",
+                    digest_format(&removal.parent, text));
+    }
+    if (rc == E_NOTFOUND)
+        return api_fail(c, "BLOB_UNKNOWN", rc);
+    http_reply_status(c->http, 202);
+    return rc;
+}
+
+const struct api_operation api_blob_operations[] = {
+    {ROUTE_BLOB, HTTP_GET, NULL, NULL, get_blob, NULL},
+    {ROUTE_BLOB, HTTP_DELETE, NULL, NULL, delete_blob, NULL},
+    {.finish = NULL}};

@@ -1,0 +1,42 @@
+/*
+ * The registry's index: who may do what, and what every repository holds.
+ *
+ * Everything but the bytes of blobs. Reading happens in a read transaction on a connection taken
+ * from a pool; writing happens on one writer thread that commits waiting requests together, so a
+ * change is durable when index_write returns 0 and costs one fsync per group, not per request.
+ * Thread-safe; one struct index_tx belongs to the thread that began it.
+ *
+ * A digest is in a repository only through a link (blobs) or a row (manifests) of that repository:
+ * storage shared by all never shows what was pushed elsewhere.
+ */
+#ifndef BULLA_REGISTRY_INDEX_H
+#define BULLA_REGISTRY_INDEX_H
+
+#include "base/bytes.h"
+#include "base/digest.h"
+
+#define INDEX_FILE_NAME "index.db"
+
+struct index;
+struct index_tx;
+
+/* Opens (makes, migrates) DATA_DIR/index.db; starts no thread. E_UNSUPPORTED: made by a newer
+ * version. */
+int index_open(const char *data_dir, struct index **out, struct error *err) MUST_CHECK;
+/* Starts the writer. To be called after the process confined itself. */
+int index_start(struct index *ix, struct error *err) MUST_CHECK;
+/* Waiting writes are finished first. NULL is fine. */
+void index_close(struct index *ix);
+void index_cleanup(struct index **ix);
+
+/* Runs work(tx, arg, err) on the writer thread; when it fails, what it changed is undone and its
+ * code is returned. Blocks until durable. `work` may run while the caller's locks are held, so it
+ * must take none of them. */
+int index_write(struct index *ix, int (*work)(struct index_tx *tx, void *arg, struct error *err),
+                void *arg, struct error *err) MUST_CHECK;
+
+/* A consistent view until index_read_end. */
+int index_read_begin(struct index *ix, struct index_tx **out, struct error *err) MUST_CHECK;
+void index_read_end(struct index *ix, struct index_tx *tx);
+
+#endif

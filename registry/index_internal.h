@@ -1,0 +1,25 @@
+/*
+ * What the nouns of the index share: statements that are compiled once per connection.
+ */
+#ifndef BULLA_REGISTRY_INDEX_INTERNAL_H
+#define BULLA_REGISTRY_INDEX_INTERNAL_H
+
+#include "base/db.h"
+#include "registry/index.h"
+
+/*
+ * Compiles `sql` (static storage: it is the key of the cache) or takes it from the cache, and binds
+ * one argument per letter of `types`: 't' const char *, 'i' int64_t, 'd' const struct digest *,
+ * 'b' const struct bytes *. Statements are borrowed; end with db_reset.
+ */
+int index_query(struct index_tx *tx, const char *sql, struct db_stmt **out, struct error *err,
+                const char *types, ...) MUST_CHECK;
+/* The same for a statement without results; *n_changed (may be NULL). */
+int index_change(struct index_tx *tx, const char *sql, int64_t *n_changed, struct error *err,
+                 const char *types, ...) MUST_CHECK;
+/* Digest from a text column. E_TAMPERED where it is none: the file was damaged or edited. */
+int index_column_digest(struct db_stmt *stmt, int column, struct digest *out,
+                        struct error *err) MUST_CHECK;
+int64_t index_last_id(struct index_tx *tx);
+
+#endif

@@ -1,0 +1,208 @@
+#include "registry/index_trust.h"
+
+#include "registry/index_internal.h"
+
+#include <string.h>
+
+int index_trust_find(struct index_tx *tx, const char *repository, const char *role, int64_t version,
+                     struct bytes *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    bool row = false;
+    int rc = index_query(tx,
+                         "SELECT f.data FROM repository r JOIN trust_file f ON f.repository = r.id"
+                         " WHERE r.name = ?1 AND f.role = ?2 AND"
+                         " CASE WHEN ?3 = 0 THEN f.current = 1 ELSE f.version = ?3 END",
+                         &stmt, err, "tti", repository, role, version);
+    if (rc == 0)
+        rc = db_step(stmt, &row, err);
+    if (rc == 0 && !row)
+        rc = fail(err, E_NOTFOUND, "no such trust metadata in this repository");
+    if (rc == 0) {
+        size_t len = 0;
+        const void *data = db_column_blob(stmt, 0, &len);
+        rc = bytes_append(out, data, len, err);
+    }
+    if (stmt)
+        db_reset(stmt);
+    return rc;
+}
+
+void index_trust_files_free(struct index_trust_file *files, size_t n)
+{
+    for (size_t i = 0; files && i < n; i++) {
+        free(files[i].role);
+        bytes_done(&files[i].data);
+    }
+    free(files);
+}
+
+static int read_file_row(struct db_stmt *stmt, struct index_trust_file *out, struct error *err)
+{
+    size_t len = 0;
+    const char *role = db_column_text(stmt, 0);
+    const void *data = db_column_blob(stmt, 2, &len);
+    out->role = role ? strdup(role) : NULL;
+    out->version = db_column_int(stmt, 1);
+    return out->role ? bytes_append(&out->data, data, len, err) : fail_nomem(err);
+}
+
+static int grow(struct index_trust_file **files, size_t n, struct error *err)
+{
+    if (n & (n - 1)) /* room is always the next power of two */
+        return 0;
+    size_t room = n ? 2 * n : 1;
+    struct index_trust_file *more = reallocarray(*files, room, sizeof **files);
+    if (!more)
+        return fail_nomem(err);
+    memset(more + n, 0, (room - n) * sizeof *more);
+    *files = more;
+    return 0;
+}
+
+int index_trust_current(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                        size_t *n, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct index_trust_file *files = NULL;
+    size_t count = 0;
+    bool row = true;
+    int rc = index_query(tx,
+                         "SELECT f.role, f.version, f.data FROM repository r JOIN trust_file f"
+                         " ON f.repository = r.id AND f.current = 1 WHERE r.name = ?1"
+                         " ORDER BY f.role",
+                         &stmt, err, "t", repository);
+    while (rc == 0) {
+        rc = db_step(stmt, &row, err);
+        if (rc != 0 || !row)
+            break;
+        rc = grow(&files, count, err);
+        if (rc == 0)
+            rc = read_file_row(stmt, &files[count++], err);
+    }
+    if (stmt)
+        db_reset(stmt);
+    if (rc != 0) {
+        index_trust_files_free(files, count);
+        return rc;
+    }
+    *out = files;
+    *n = count;
+    return 0;
+}
+
+int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, int64_t version,
+                    const struct bytes *data, struct error *err)
+{
+    int rc = index_change(tx,
+                          "UPDATE trust_file SET current = 0"
+                          " WHERE repository = ?1 AND role = ?2 AND current = 1",
+                          NULL, err, "it", repository, role);
+    if (rc != 0)
+        return rc;
+    return index_change(tx,
+                        "INSERT INTO trust_file(repository, role, version, data, current)"
+                        " VALUES(?1, ?2, ?3, ?4, 1)"
+                        " ON CONFLICT DO UPDATE SET data = ?4, current = 1",
+                        NULL, err, "itib", repository, role, version, data);
+}
+
+int index_trust_retire(struct index_tx *tx, int64_t repository, struct error *err)
+{
+    return index_change(tx,
+                        "UPDATE trust_file SET current = 0 WHERE repository = ?1 AND current = 1",
+                        NULL, err, "i", repository);
+}
+
+int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t issued_s,
+                              int64_t expires_s, struct error *err)
+{
+    return index_change(tx,
+                        "INSERT INTO trust_timestamp(repository, issued_s, expires_s)"
+                        " VALUES(?1, ?2, ?3)"
+                        " ON CONFLICT DO UPDATE SET issued_s = ?2, expires_s = ?3",
+                        NULL, err, "iii", repository, issued_s, expires_s);
+}
+
+int index_trust_targets_clear(struct index_tx *tx, int64_t repository, struct error *err)
+{
+    return index_change(tx, "DELETE FROM trust_target WHERE repository = ?1", NULL, err, "i",
+                        repository);
+}
+
+int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *name,
+                           const struct digest *d, struct error *err)
+{
+    return index_change(tx,
+                        "INSERT INTO trust_target(repository, name, digest) VALUES(?1, ?2, ?3)"
+                        " ON CONFLICT DO NOTHING",
+                        NULL, err, "itd", repository, name, d);
+}
+
+/* 0 where the query has a row; `missing` where it has none. */
+static int expect_row(struct db_stmt *stmt, int missing, struct error *err)
+{
+    bool row = false;
+    int rc = db_step(stmt, &row, err);
+    db_reset(stmt);
+    return rc == 0 && !row ? missing : rc;
+}
+
+int index_trust_target_find(struct index_tx *tx, const char *repository, const char *name,
+                            const struct digest *d, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = index_query(tx,
+                         "SELECT 1 FROM repository r JOIN trust_target t ON t.repository = r.id"
+                         " AND t.name = ?2 AND t.digest = ?3 WHERE r.name = ?1",
+                         &stmt, err, "ttd", repository, name, d);
+    if (rc == 0)
+        rc = expect_row(stmt, E_NOTFOUND, err);
+    return rc == E_NOTFOUND ? fail(err, rc, "no such signed target") : rc;
+}
+
+int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
+                               const struct digest *d, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = tag[0] ? index_query(tx,
+                                  "SELECT 1 FROM trust_target WHERE repository = ?1"
+                                  " AND name = ?2",
+                                  &stmt, err, "it", repository, tag)
+                    : index_query(tx,
+                                  "WITH RECURSIVE up(digest) AS (VALUES(?2) UNION"
+                                  " SELECT f.parent FROM reference f JOIN up ON f.child = up.digest"
+                                  " WHERE f.repository = ?1)"
+                                  " SELECT 1 FROM up JOIN trust_target t"
+                                  " ON t.repository = ?1 AND t.digest = up.digest LIMIT 1",
+                                  &stmt, err, "id", repository, d);
+    if (rc == 0)
+        rc = expect_row(stmt, E_NOTFOUND, err);
+    if (rc == E_NOTFOUND)
+        return 0;
+    return rc != 0 ? rc : fail(err, E_DENIED, "it is signed: revoke first");
+}
+
+int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
+                    int (*visit)(void *context, const char *repository, struct error *err),
+                    void *context, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    bool row = true;
+    int rc = index_query(tx,
+                         "SELECT r.name FROM trust_timestamp t JOIN repository r"
+                         " ON r.id = t.repository"
+                         " WHERE t.expires_s - ?1 < (t.expires_s - t.issued_s) / 2"
+                         " ORDER BY t.expires_s LIMIT ?2",
+                         &stmt, err, "ii", now_s, (int64_t)max);
+    while (rc == 0) {
+        rc = db_step(stmt, &row, err);
+        if (rc != 0 || !row)
+            break;
+        const char *name = db_column_text(stmt, 0);
+        rc = name ? visit(context, name, err) : fail_nomem(err);
+    }
+    if (stmt)
+        db_reset(stmt);
+    return rc;
+}

@@ -1,0 +1,54 @@
+/*
+ * Trust metadata in the index: the exact bytes of every published version, which are in force, and
+ * which tags and digests the current metadata names.
+ *
+ * Functions that change something need a transaction from index_write; the others work in any.
+ */
+#ifndef BULLA_REGISTRY_INDEX_TRUST_H
+#define BULLA_REGISTRY_INDEX_TRUST_H
+
+#include "registry/index.h"
+
+/* Appends the file to out. version 0: the one in force. E_NOTFOUND. */
+int index_trust_find(struct index_tx *tx, const char *repository, const char *role, int64_t version,
+                     struct bytes *out, struct error *err) MUST_CHECK;
+
+struct index_trust_file {
+    char *role;
+    int64_t version;
+    struct bytes data;
+};
+/* All files in force, owned by the caller (index_trust_files_free). None: *n is 0. */
+int index_trust_current(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                        size_t *n, struct error *err) MUST_CHECK;
+void index_trust_files_free(struct index_trust_file *files, size_t n);
+
+/* Stores a file and makes it the one in force of its role. A version stored before keeps its bytes
+ * unless they are signed anew under other online keys (TUF 5.3.11). */
+int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, int64_t version,
+                    const struct bytes *data, struct error *err) MUST_CHECK;
+/* No role is in force any more; index_trust_put follows for those that are. */
+int index_trust_retire(struct index_tx *tx, int64_t repository, struct error *err) MUST_CHECK;
+/* When the timestamp in force was issued and expires, seconds since 1970. */
+int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t issued_s,
+                              int64_t expires_s, struct error *err) MUST_CHECK;
+
+/* What the metadata in force vouches for: all at once, then one call each. */
+int index_trust_targets_clear(struct index_tx *tx, int64_t repository,
+                              struct error *err) MUST_CHECK;
+int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *name,
+                           const struct digest *d, struct error *err) MUST_CHECK;
+/* E_NOTFOUND where the metadata in force does not name `d` as `name`. */
+int index_trust_target_find(struct index_tx *tx, const char *repository, const char *name,
+                            const struct digest *d, struct error *err) MUST_CHECK;
+/* E_DENIED ("revoke first") where the tag (not "") or the digest, or an index that needs the
+ * digest, is signed. */
+int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
+                               const struct digest *d, struct error *err) MUST_CHECK;
+
+/* Names of repositories whose timestamp has less than half its life left at now_s, at most max. */
+int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
+                    int (*visit)(void *context, const char *repository, struct error *err),
+                    void *context, struct error *err) MUST_CHECK;
+
+#endif

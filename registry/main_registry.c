@@ -1,0 +1,55 @@
+/* bulla-registry: finds the command; each does the rest. */
+#include "registry/commands.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: bulla-registry COMMAND …        all but init take --config FILE\n"
+    "\n"
+    "  init DIR [--listen ADDR:PORT] [--admin NAME [--password-stdin]]\n"
+    "                                        a new registry with development certificates\n"
+    "  serve                                 run it\n"
+    "  config check                          is the configuration right\n"
+    "  user add NAME [--password-stdin]      also: passwd, remove NAME, list\n"
+    "  grant add SUBJECT PATTERN ACTIONS     also: remove, list\n"
+    "\n"
+    "SUBJECT: a user, or 'anonymous'. PATTERN: a repository, 'prefix/*', or '*'.\n"
+    "ACTIONS: pull, push, delete, sign, admin, separated by commas.\n"
+    "Default configuration: " COMMAND_DEFAULT_CONFIG "\n";
+
+static const struct {
+    const char *name;
+    int (*run)(char **args, struct error *err);
+} commands[] = {{"init", command_init},
+                {"serve", command_serve},
+                {"config", command_config},
+                {"user", command_user},
+                {"grant", command_grant}};
+
+static int run(char **args, struct error *err)
+{
+    const char *word = args[0] ? args[0] : "";
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return fputs(help, stdout) < 0 ? fail(err, E_SYS, "write the help text") : 0;
+    if (strcmp(word, "--version") == 0)
+        return puts("bulla-registry " BULLA_VERSION) < 0 ? fail(err, E_SYS, "write") : 0;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, word) == 0)
+            return commands[i].run(args + 1, err);
+    return fail(err, E_USAGE, "no such command: '%s', see bulla-registry --help", word);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = ERROR_INIT;
+    /* A client that goes away is an error of one write, not the end of the server. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    int rc = run(argv + (argc > 0), &err);
+    if (rc == 0 && fflush(stdout) != 0)
+        rc = fail(&err, E_SYS, "write to standard output");
+    if (rc != 0)
+        (void)fprintf(stderr, "bulla-registry: %s\n", err.message);
+    return rc ? error_exit_status(rc) : EXIT_DONE;
+}

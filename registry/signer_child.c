@@ -1,0 +1,120 @@
+#include "registry/signer_child.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define PROGRAM "bulla-signer"
+
+static bool answers(const char *socket_path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(socket_path) >= sizeof address.sun_path)
+        return false;
+    memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
+    CLEANUP(cleanup_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+}
+
+static int find_program(char **out, struct error *err)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return fail_sys(err, errno, "find the running program");
+    self[n] = '\0';
+    char *slash = strrchr(self, '/');
+    *out = text_format("%.*s/" PROGRAM, slash ? (int)(slash - self) : 0, self);
+    if (!*out)
+        return fail_nomem(err);
+    return access(*out, X_OK) == 0 ? 0 : fail_sys(err, errno, "signing service '%s'", *out);
+}
+
+/* Only calls that are safe between fork and exec. */
+static void run_child(const char *program, char *const *arguments, int out_fd)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (dup2(out_fd, STDOUT_FILENO) >= 0)
+        execv(program, arguments);
+    _exit(127);
+}
+
+static int start(const struct server_config *config, int out_fd, pid_t *pid, struct error *err)
+{
+    CLEANUP(cleanup_free) char *program = NULL;
+    char name[] = PROGRAM, serve[] = "serve", config_option[] = "--config", parent[] = "--parent";
+    char self[24];
+    snprintf(self, sizeof self, "%ld", (long)getpid());
+    char *const arguments[] = {name, serve, config_option, config->file, parent, self, NULL};
+    int rc = find_program(&program, err);
+    if (rc != 0)
+        return rc;
+    pid_t child = fork();
+    if (child < 0)
+        return fail_sys(err, errno, "fork");
+    if (child == 0)
+        run_child(program, arguments, out_fd);
+    *pid = child;
+    return 0;
+}
+
+/* The line "listening on …", or the end of the child. */
+static int wait_until_ready(int fd, struct error *err)
+{
+    static const char wanted[] = "listening on ";
+    char line[4096];
+    size_t len = 0;
+    int64_t until = clock_monotonic_ms() + SIGNER_CHILD_WAIT_MS;
+    while (len < sizeof line - 1) {
+        int64_t left = until - clock_monotonic_ms();
+        struct pollfd p = {fd, POLLIN, 0};
+        int ready = left > 0 ? poll(&p, 1, (int)left) : 0;
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready <= 0)
+            return fail(err, E_NETWORK, "the signing service does not come up");
+        ssize_t n = read(fd, line + len, sizeof line - 1 - len);
+        if (n <= 0)
+            return fail(err, E_NETWORK, "the signing service ended at once");
+        len += (size_t)n;
+        line[len] = '\0';
+        if (strncmp(line, wanted, sizeof wanted - 1) == 0 && strchr(line, '\n'))
+            return 0;
+    }
+    return fail(err, E_PROTOCOL, "the signing service says something else than 'listening'");
+}
+
+int signer_child_start(const struct server_config *config, pid_t *pid, struct error *err)
+{
+    int pipe_fds[2];
+    if (answers(config->signer.socket)) {
+        *pid = 0;
+        return 0;
+    }
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+        return fail_sys(err, errno, "pipe");
+    CLEANUP(cleanup_fd) int read_fd = pipe_fds[0];
+    CLEANUP(cleanup_fd) int write_fd = pipe_fds[1];
+    pid_t child = 0;
+    int rc = start(config, write_fd, &child, err);
+    cleanup_fd(&write_fd);
+    if (rc == 0)
+        rc = wait_until_ready(read_fd, err);
+    if (rc != 0 && child > 0) {
+        kill(child, SIGTERM);
+        waitpid(child, NULL, 0);
+    }
+    if (rc == 0)
+        *pid = child;
+    return rc;
+}
