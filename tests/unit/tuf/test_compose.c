@@ -97,7 +97,7 @@ static void test_file_with_a_pem_key(void **state)
 {
     (void)state;
     assert_int_equal(public_key_type(signing_key_public(ROOT->signers[0])), KEY_ECDSA_P256);
-    CLEANUP(bytes_done) struct bytes canonical = BYTES_INIT, sig = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes canonical = BYTES_INIT;
     toy_ok(js_canonical(ROOT->tree, &canonical, err));
     assert_non_null(memchr(canonical.data, '\n', canonical.len));
     assert_null(memchr(ROOT->file.data, '\n', ROOT->file.len));

@@ -1,7 +1,5 @@
-/* Every place of every signed file: wrong types, bit flips, truncation, and memory running out. */
-#include "tests/support/alloc_fail.h"
+/* Every place of every signed file: wrong types, bit flips, truncation. */
 #include "tests/support/tuf_client.h"
-#include "tuf/accept.h"
 
 /* --- wrong types everywhere --- */
 
@@ -199,45 +197,6 @@ static void test_flipped_bits_leave_the_state_alone(void **state)
     toy_ok(update_targets(t, err));
 }
 
-/* --- memory runs out --- */
-
-static int whole_refresh(void *context, struct error *err)
-{
-    (void)context;
-    struct tuf_trusted_options options = {TOY_NOW, repo.collection};
-    struct tuf_found found;
-    TRUSTED t = NULL;
-    int rc = tuf_trusted_new(&options, FILE_OF(ROOT), &t, err);
-    if (!rc)
-        rc = tuf_trusted_finish_root(t, err);
-    if (!rc)
-        rc = refresh(t, err);
-    if (!rc)
-        rc = tuf_trusted_search(t, "v1", &found, err);
-    return rc;
-}
-
-static void test_refresh_without_memory(void **state)
-{
-    (void)state;
-    alloc_fail_each(whole_refresh, NULL, E_INTERNAL);
-}
-
-static int publication(void *context, struct error *err)
-{
-    (void)context;
-    struct tuf_file changes[2] = {{"root", FILE_OF(ROOT)}, {"targets", FILE_OF(TARGETS)}};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, NULL, 0, changes, 2};
-    CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *a = NULL;
-    return tuf_accept(&in, &a, err);
-}
-
-static void test_publication_without_memory(void **state)
-{
-    (void)state;
-    alloc_fail_each(publication, NULL, E_INTERNAL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,8 +205,6 @@ int main(void)
         CASE(test_every_bit_flip),
         CASE(test_every_truncation),
         CASE(test_flipped_bits_leave_the_state_alone),
-        CASE(test_refresh_without_memory),
-        CASE(test_publication_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
