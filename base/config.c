@@ -229,7 +229,8 @@ static int explain(const char *text, cyaml_err_t code, const struct complaint *c
 {
     static const char unknown[] = "Unexpected key: ", repeated[] = "Mapping field already seen: ";
     const char *cause = complaint->cause;
-    if (code == CYAML_ERR_OOM)
+    /* libyaml has other names for some failed allocations. */
+    if (code == CYAML_ERR_OOM || errno == ENOMEM)
         return fail_nomem(err);
     if (text_starts(cause, unknown)) {
         const char *key = cause + strlen(unknown);
@@ -257,6 +258,7 @@ static int parse(const struct bytes *text, struct raw **out, struct error *err)
                                    .log_level = CYAML_LOG_ERROR,
                                    .flags = CYAML_CFG_NO_ALIAS};
     cyaml_data_t *data = NULL;
+    errno = 0;
     cyaml_err_t code = cyaml_load_data(text->data, text->len, &config, &schema, &data, NULL);
     if (code != CYAML_OK)
         return explain(bytes_text(text), code, &complaint, err);
