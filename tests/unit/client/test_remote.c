@@ -1,0 +1,999 @@
+/* One registry that breaks every rule it can, and what the client makes of it. */
+#include "client/remote.h"
+#include "client/remote_private.h"
+#include "tests/support/scratch.h"
+#include "tests/support/script_server.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define REPO "acme/app"
+
+struct fixture {
+    struct scratch *scratch;
+    struct store *store;
+    struct remote *remote;
+    struct script_server *server, *other;
+    pthread_mutex_t lock;
+    int n;               /* requests to server */
+    char heads[1 << 16]; /* their heads, one behind the other */
+    char other_heads[1 << 14];
+    const char *answer;     /* raw bytes: the whole answer … */
+    const char *location;   /* … or parts that the handlers fill in */
+    const char *put_answer; /* of the PUT that ends an upload; NULL: 201 */
+    int deletes;
+    bool complete; /* a whole PUT body came */
+    struct error err;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    void *scratch = NULL;
+    assert_non_null(f);
+    assert_int_equal(scratch_setup(&scratch), 0);
+    f->scratch = scratch;
+    (void)setenv("REGISTRY_AUTH_FILE", "/nonexistent/auth.json", 1);
+    assert_int_equal(store_open(f->scratch->path, &f->store, &f->err), OK);
+    (void)pthread_mutex_init(&f->lock, NULL);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    void *scratch = f->scratch;
+    remote_close(f->remote);
+    script_server_stop(f->server);
+    script_server_stop(f->other);
+    store_close(f->store);
+    (void)pthread_mutex_destroy(&f->lock);
+    free(f);
+    return scratch_teardown(&scratch);
+}
+
+static void note(struct fixture *f, const struct script_request *q)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->n++;
+    size_t used = strlen(f->heads);
+    (void)snprintf(f->heads + used, sizeof f->heads - used, "%s", q->head);
+    f->complete = f->complete || (strcmp(q->method, "PUT") == 0 && q->body_complete);
+    f->deletes += strcmp(q->method, "DELETE") == 0;
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+static bool answer_as_told(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    note(f, q);
+    return script_printf(fd, "%s", f->answer) && strstr(f->answer, "close") == NULL;
+}
+
+static void start(struct fixture *f, script_handler *handler, const char *user,
+                  const char *password)
+{
+    f->server = script_server_start(handler, f);
+    struct remote_options options = {.host = script_server_host(f->server),
+                                     .user = user,
+                                     .password = password,
+                                     .plain_http = true};
+    assert_int_equal(remote_open(&options, &f->remote, &f->err), OK);
+    /* Long enough for a busy machine, short enough for a test. */
+    f->remote->http_options.limits = (struct http_limits){
+        .connect_ms = 5000, .small_ms = 20000, .stall_s = 20, .upload_stall_s = 20};
+}
+
+static void expect_says(const struct fixture *f, const char *words)
+{
+    if (!strstr(f->err.message, words))
+        fail_msg("'%s' does not say '%s'", f->err.message, words);
+}
+
+static struct descriptor descriptor_of(const void *data, size_t len)
+{
+    struct descriptor d = {.media_type = MEDIA_OCI_LAYER, .size = (int64_t)len};
+    assert_int_equal(digest_of(DIGEST_SHA256, data, len, &d.digest, NULL), OK);
+    return d;
+}
+
+/* --- statuses --- */
+
+static void statuses_become_codes(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *answer;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", OK, ""},
+        {"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n", E_UNAUTHORIZED, "run 'bulla login 127."},
+        {"HTTP/1.1 403 F\r\nConnection: close\r\n\r\n"
+         "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\\u001b[2J\\nyou\",\"detail\":1}]}",
+         E_DENIED, "DENIED: no\\x1b[2J\\x0ayou"},
+        {"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", E_NOTFOUND, "404"},
+        {"HTTP/1.1 409 C\r\nContent-Length: 0\r\n\r\n", E_CONFLICT, "conflict"},
+        {"HTTP/1.1 429 T\r\nContent-Length: 0\r\n\r\n", E_NETWORK, "429"},
+        {"HTTP/1.1 500 I\r\nContent-Length: 4\r\n\r\n{\"e:", E_NETWORK, "500"},
+        {"HTTP/1.1 503 I\r\nContent-Length: 0\r\n\r\n", E_NETWORK, "503"},
+        {"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", E_PROTOCOL,
+         "redirect"},
+        {"HTTP/1.1 204 N\r\n\r\n", E_PROTOCOL, "204"},
+        {"HTTP/1.1 299 N\r\nContent-Length: 0\r\n\r\n", E_PROTOCOL, "299"},
+        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", OK, ""},
+        {"ICY 200 OK\r\nclose\r\n\r\n", E_PROTOCOL, "HTTP"},
+        {"close", E_PROTOCOL, "HTTP"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nx", E_NETWORK, "lost"},
+        /* A length beyond 63 bits is none: what comes is bounded all the same. */
+        {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\nConnection: close\r\n\r\nx",
+         OK, ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: -5\r\nConnection: close\r\n\r\nx", E_PROTOCOL, "HTTP"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\nx",
+         E_NETWORK, "lost"},
+    };
+    start(f, answer_as_told, NULL, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->answer = cases[i].answer;
+        f->err = (struct error)ERROR_INIT;
+        int rc = remote_ping(f->remote, &f->err);
+        if (rc != cases[i].code)
+            fail_msg("%s: got %s (%s)", cases[i].answer, error_name(rc), f->err.message);
+        expect_says(f, cases[i].says);
+    }
+}
+
+static void connections_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    start(f, answer_as_told, NULL, NULL);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(remote_ping(f->remote, &f->err), OK);
+    assert_int_equal(f->n, 5);
+    assert_int_equal(script_server_connections(f->server), 1);
+}
+
+static void a_missing_registry_is_named(void **state)
+{
+    struct fixture *f = *state;
+    f->answer = "";
+    start(f, answer_as_told, NULL, NULL);
+    char host[32];
+    (void)snprintf(host, sizeof host, "%s", script_server_host(f->server));
+    script_server_stop(f->server);
+    f->server = NULL;
+    char want[128];
+    (void)snprintf(want, sizeof want, "registry %s cannot be reached: connection refused", host);
+    assert_int_equal(remote_ping(f->remote, &f->err), E_NETWORK);
+    assert_string_equal(f->err.message, want);
+}
+
+static void hosts_are_checked(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const bad[] = {"", "h/x", "u@h", "h:x", "https://h", "h h", "../h", "h?x"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct remote_options options = {.host = bad[i]};
+        assert_int_equal(remote_open(&options, &f->remote, &f->err), E_USAGE);
+        assert_null(f->remote);
+    }
+    struct remote_options half = {.host = "h", .user = "anna"};
+    assert_int_equal(remote_open(&half, &f->remote, &f->err), E_USAGE);
+    struct remote_options no_ca = {.host = "h", .ca_file = "/nonexistent/ca.crt"};
+    assert_int_equal(remote_open(&no_ca, &f->remote, &f->err), E_NOTFOUND);
+}
+
+static void names_from_outside_stay_in_their_place(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    start(f, answer_as_told, NULL, NULL);
+    struct remote *r = f->remote;
+    static const char *const repositories[] = {"", "../x", "a//b", "A", "a b", "a?b", "a#b", "a\n"};
+    for (size_t i = 0; i < sizeof repositories / sizeof repositories[0]; i++)
+        assert_int_equal(remote_manifest_get(r, repositories[i], "v1", &out, NULL, &f->err),
+                         E_USAGE);
+    static const char *const references[] = {"",    "../v1",   "a/b",           "a?b",
+                                             "a b", "sha256:", "sha256:../../x"};
+    for (size_t i = 0; i < sizeof references / sizeof references[0]; i++)
+        assert_int_equal(remote_manifest_get(r, REPO, references[i], &out, NULL, &f->err), E_USAGE);
+    static const char *const paths[] = {"", "/x", "../x", "tuf/../x", "tuf//x", "tuf/x?y", "a\rb"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_int_equal(remote_trust_get(r, REPO, paths[i], 10, &out, &f->err), E_USAGE);
+    static const char *const roles[] = {"", "a/b", "a\"b", "a\r\nb", ".a", "A"};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        struct remote_file file = {roles[i], "{}", 2};
+        assert_int_equal(remote_trust_post(r, REPO, &file, 1, &f->err), E_USAGE);
+    }
+    assert_int_equal(remote_manifest_put(r, REPO, "v1", "a/b\r\nX: y", "{}", 2, &f->err),
+                     E_INVALID);
+    assert_int_equal(f->n, 0);
+}
+
+/* --- bounds --- */
+
+static bool endless_headers(void *ctx, int fd, const struct script_request *q)
+{
+    note(ctx, q);
+    bool more = script_printf(fd, "HTTP/1.1 200 OK\r\n");
+    for (int i = 0; more && i < 1 << 20; i++)
+        more =
+            script_printf(fd, "X-%d: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", i);
+    return false;
+}
+
+static void headers_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    start(f, endless_headers, NULL, NULL);
+    assert_int_equal(remote_ping(f->remote, &f->err), E_PROTOCOL);
+    expect_says(f, "headers");
+}
+
+static bool long_headers(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    note(f, q);
+    CLEANUP(cleanup_free) char *line = malloc(5001);
+    memset(line, 'a', 5000);
+    line[5000] = '\0';
+    return script_printf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%s: %s\r\n\r\n", f->location,
+                         line);
+}
+
+static void header_values_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"Location", "content-type", "Docker-Content-Digest",
+                                        "WWW-Authenticate"};
+    start(f, long_headers, NULL, NULL);
+    for (size_t i = 0; i < 4; i++) {
+        f->location = names[i];
+        assert_int_equal(remote_ping(f->remote, &f->err), E_PROTOCOL);
+        expect_says(f, "too long");
+    }
+    f->location = "X-Unknown";
+    assert_int_equal(remote_ping(f->remote, &f->err), OK);
+}
+
+static bool endless_body(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    static const char block[16384] = "x";
+    note(f, q);
+    bool more = script_printf(fd, "%s", f->answer);
+    for (int i = 0; more && i < 1 << 16; i++)
+        more = script_send(fd, block, sizeof block);
+    return false;
+}
+
+static void bodies_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    start(f, endless_body, NULL, NULL);
+    f->answer = "HTTP/1.1 200 OK\r\n\r\n";
+    assert_int_equal(remote_trust_get(f->remote, REPO, "tuf/timestamp.json", 16384, &out, &f->err),
+                     E_LIMIT);
+    assert_int_equal(remote_manifest_get(f->remote, REPO, "v1", &out, NULL, &f->err), E_LIMIT);
+    assert_int_equal(remote_ping(f->remote, &f->err), E_LIMIT);
+    assert_int_equal(out.len, 0);
+    f->answer = "HTTP/1.1 500 Bad\r\n\r\n";
+    assert_int_equal(remote_ping(f->remote, &f->err), E_NETWORK);
+    expect_says(f, "500");
+    f->answer = "HTTP/1.1 404 None\r\n\r\n";
+    assert_int_equal(remote_trust_get(f->remote, REPO, "tuf/timestamp.json", 16384, &out, &f->err),
+                     E_NOTFOUND);
+}
+
+static void the_limit_itself_is_allowed(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345";
+    start(f, answer_as_told, NULL, NULL);
+    assert_int_equal(remote_trust_get(f->remote, REPO, "tuf/1.root.json", 4, &out, &f->err),
+                     E_LIMIT);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(remote_trust_get(f->remote, REPO, "tuf/1.root.json", 5, &out, &f->err), OK);
+    assert_string_equal(bytes_text(&out), "12345");
+    assert_non_null(strstr(f->heads, "GET /v2/acme/app/_trust/tuf/1.root.json HTTP/1.1\r\n"));
+}
+
+static bool stalls(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    note(f, q);
+    char byte;
+    bool more = script_printf(fd, "%s", f->answer);
+    while (more && recv(fd, &byte, 1, 0) > 0) /* until the client gives up */
+        ;
+    return false;
+}
+
+static void silence_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(blob_writer_cleanup) struct blob_writer *w = NULL;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    start(f, stalls, NULL, NULL);
+    f->remote->http_options.limits = (struct http_limits){
+        .connect_ms = 5000, .small_ms = 300, .stall_s = 1, .upload_stall_s = 1};
+    f->answer = "";
+    assert_int_equal(remote_ping(f->remote, &f->err), E_NETWORK);
+    expect_says(f, "too slow");
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234";
+    assert_int_equal(blob_writer_new(f->store, &w, &f->err), OK);
+    assert_int_equal(remote_blob_fetch(f->remote, REPO, &d, w, NULL, &f->err), E_NETWORK);
+    expect_says(f, "too slow");
+}
+
+/* --- blobs: download --- */
+
+static int fetch(struct fixture *f, const struct descriptor *d)
+{
+    CLEANUP(blob_writer_cleanup) struct blob_writer *w = NULL;
+    int rc = blob_writer_new(f->store, &w, &f->err);
+    f->err = (struct error)ERROR_INIT;
+    if (!rc)
+        rc = remote_blob_fetch(f->remote, REPO, d, w, NULL, &f->err);
+    return rc ? rc : blob_writer_commit(w, &d->digest, d->size, &f->err);
+}
+
+static void blobs_are_what_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    static const struct {
+        const char *answer;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n01234567890", E_DIGEST, "more than"},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n01234567890", E_DIGEST, "more than"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n012345678", E_DIGEST, "9 bytes"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", E_DIGEST, "0 bytes"},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n012345678", E_DIGEST, "9 of the 10"},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", E_DIGEST, "0 of the 10"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123", E_NETWORK,
+         "lost"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456780", E_DIGEST, ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n"
+         "Docker-Content-Digest: "
+         "sha256:84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\r\n"
+         "ETag: x\r\n\r\nXXXXXXXXXX",
+         E_DIGEST, ""},
+        {"HTTP/1.1 206 Partial\r\nContent-Length: 10\r\n\r\n0123456789", E_PROTOCOL, "206"},
+        {"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", E_NOTFOUND, "blob sha256:84d89877"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Encoding: gzip\r\n\r\n0123456789", OK,
+         ""},
+    };
+    start(f, answer_as_told, NULL, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->answer = cases[i].answer;
+        assert_false(store_blob_exists(f->store, &d.digest));
+        int rc = fetch(f, &d);
+        if (rc != cases[i].code)
+            fail_msg("%s: got %s (%s)", cases[i].answer, error_name(rc), f->err.message);
+        expect_says(f, cases[i].says);
+    }
+    assert_true(store_blob_exists(f->store, &d.digest));
+}
+
+static void an_endless_blob_ends_at_its_size(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    f->answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n";
+    start(f, endless_body, NULL, NULL);
+    assert_int_equal(fetch(f, &d), E_DIGEST);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n";
+    assert_int_equal(fetch(f, &d), E_DIGEST);
+    d.size = -1;
+    assert_int_equal(fetch(f, &d), E_USAGE);
+}
+
+static void an_empty_blob_is_a_blob(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("", 0);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    start(f, answer_as_told, NULL, NULL);
+    assert_int_equal(fetch(f, &d), OK);
+    assert_true(store_blob_exists(f->store, &d.digest));
+}
+
+static bool gives_blob(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    size_t used = strlen(f->other_heads);
+    (void)snprintf(f->other_heads + used, sizeof f->other_heads - used, "%s", q->head);
+    return script_reply(fd, 200, "", "0123456789");
+}
+
+static bool redirects(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    char headers[URL_MAX];
+    note(f, q);
+    if (strncmp(q->target, "/here", 5) == 0)
+        return script_reply(fd, 200, "", "0123456789");
+    (void)snprintf(headers, sizeof headers, "Location: %s\r\n", f->location);
+    return script_reply(fd, 307, headers, "");
+}
+
+static void redirects_lose_the_password(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    char elsewhere[64];
+    start(f, redirects, "anna", "secret");
+    f->other = script_server_start(gives_blob, f);
+    (void)snprintf(elsewhere, sizeof elsewhere, "http://%s/there?sig=1",
+                   script_server_host(f->other));
+    f->location = elsewhere;
+    assert_int_equal(fetch(f, &d), OK);
+    assert_non_null(strstr(f->heads, "Authorization: Basic YW5uYTpzZWNyZXQ="));
+    assert_non_null(strstr(f->other_heads, "GET /there?sig=1 "));
+    assert_null(strcasestr(f->other_heads, "authorization"));
+    /* Within the registry's own origin it stays. */
+    f->heads[0] = '\0';
+    f->location = "/here";
+    assert_int_equal(fetch(f, &d), OK);
+    assert_non_null(strstr(strstr(f->heads, "GET /here "), "Authorization: Basic"));
+}
+
+static void bad_redirects_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    static const char *const bad[] = {"",     "/v2/again",           "file:///etc/passwd",
+                                      "//h/", "gopher://127.0.0.1/", "http://u:p@127.0.0.1/"};
+    start(f, redirects, NULL, NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        f->location = bad[i];
+        f->n = 0;
+        assert_int_equal(fetch(f, &d), E_PROTOCOL);
+        assert_in_range(f->n, 1, 5);
+    }
+}
+
+static void other_requests_follow_nothing(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    struct digest digest;
+    start(f, redirects, NULL, NULL);
+    f->location = "/here";
+    struct remote *r = f->remote;
+    assert_int_equal(remote_manifest_get(r, REPO, "v1", &out, NULL, &f->err), E_PROTOCOL);
+    assert_int_equal(remote_manifest_head(r, REPO, "v1", &digest, &f->err), E_PROTOCOL);
+    assert_int_equal(remote_manifest_put(r, REPO, "v1", "a/b", "{}", 2, &f->err), E_PROTOCOL);
+    assert_int_equal(remote_trust_get(r, REPO, "tuf/1.root.json", 9, &out, &f->err), E_PROTOCOL);
+    assert_int_equal(f->n, 4);
+    assert_null(strstr(f->heads, "/here"));
+}
+
+/* --- blobs: upload --- */
+
+static bool takes_upload(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    char headers[URL_MAX];
+    note(f, q);
+    if (strcmp(q->method, "HEAD") == 0)
+        return script_printf(fd, "%s", f->answer);
+    if (strcmp(q->method, "POST") == 0) {
+        (void)snprintf(headers, sizeof headers, "%s%s%s", f->location ? "Location: " : "",
+                       f->location ? f->location : "", f->location ? "\r\n" : "");
+        return script_reply(fd, 202, headers, "");
+    }
+    if (strcmp(q->method, "DELETE") == 0)
+        return script_reply(fd, 204, "", "");
+    if (!q->body_complete)
+        return false;
+    return f->put_answer ? script_printf(fd, "%s", f->put_answer) : script_reply(fd, 201, "", "");
+}
+
+static int temporary_file(const void *data, size_t len)
+{
+    int fd = memfd_create("blob", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, len), (ssize_t)len);
+    return fd;
+}
+
+static int upload(struct fixture *f, const struct descriptor *d, const void *data, size_t len)
+{
+    CLEANUP(cleanup_fd) int fd = temporary_file(data, len);
+    f->err = (struct error)ERROR_INIT;
+    f->complete = false;
+    return remote_blob_upload(f->remote, REPO, d, fd, NULL, &f->err);
+}
+
+static void uploads_arrive(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    struct descriptor empty = descriptor_of("", 0);
+    f->location = "/v2/acme/app/blobs/uploads/7?state=x";
+    start(f, takes_upload, "anna", "secret");
+    assert_int_equal(upload(f, &d, "0123456789", 10), OK);
+    assert_true(f->complete);
+    assert_non_null(strstr(f->heads, "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\n"));
+    assert_non_null(strstr(f->heads,
+                           "PUT /v2/acme/app/blobs/uploads/7?state=x&digest=sha256%3A84d89877f0d404"
+                           "1efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882 HTTP/1.1\r\n"));
+    assert_null(strcasestr(f->heads, "Expect:"));
+    assert_non_null(strstr(strstr(f->heads, "PUT "), "Authorization: Basic"));
+    assert_int_equal(upload(f, &empty, "", 0), OK);
+    assert_int_equal(f->deletes, 0);
+}
+
+static void a_wrong_source_never_completes(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    f->location = "/v2/acme/app/blobs/uploads/7";
+    start(f, takes_upload, NULL, NULL);
+    static const char *const wrong[] = {"0123456780", "012345678", "01234567890", ""};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(upload(f, &d, wrong[i], strlen(wrong[i])), E_DIGEST);
+        assert_false(f->complete);
+        assert_int_equal(f->deletes, i + 1);
+    }
+    struct descriptor empty = descriptor_of("", 0);
+    assert_int_equal(upload(f, &empty, "x", 1), E_DIGEST);
+    assert_false(f->complete);
+}
+
+static void large_uploads_are_checked_too(void **state)
+{
+    struct fixture *f = *state;
+    size_t len = 3u << 20;
+    CLEANUP(cleanup_free) uint8_t *data = malloc(len);
+    assert_non_null(data);
+    for (size_t i = 0; i < len; i++)
+        data[i] = (uint8_t)(i * 31 + i / 4096);
+    struct descriptor d = descriptor_of(data, len);
+    f->location = "/v2/acme/app/blobs/uploads/7";
+    start(f, takes_upload, NULL, NULL);
+    assert_int_equal(upload(f, &d, data, len), OK);
+    assert_true(f->complete);
+    data[1u << 20] ^= 1;
+    assert_int_equal(upload(f, &d, data, len), E_DIGEST);
+    assert_false(f->complete);
+    assert_int_equal(f->deletes, 1);
+}
+
+static void uploads_stay_with_the_registry(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    char elsewhere[64], scheme[64];
+    start(f, takes_upload, "anna", "secret");
+    f->other = script_server_start(gives_blob, f);
+    (void)snprintf(elsewhere, sizeof elsewhere, "http://%s/u", script_server_host(f->other));
+    (void)snprintf(scheme, sizeof scheme, "https://%s/u", script_server_host(f->server));
+    const char *const bad[] = {elsewhere, scheme, "//evil/u", "u/7", "/u#x", NULL};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        f->location = bad[i];
+        assert_int_equal(upload(f, &d, "0123456789", 10), E_PROTOCOL);
+        assert_false(f->complete);
+    }
+    assert_int_equal(script_server_connections(f->other), 0);
+    assert_null(strstr(f->heads, "PUT "));
+}
+
+static void a_refused_put_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    f->location = "/u";
+    start(f, takes_upload, NULL, NULL);
+    f->put_answer = "HTTP/1.1 400 B\r\nContent-Length: 54\r\n\r\n"
+                    "{\"errors\":[{\"code\":\"DIGEST_INVALID\",\"message\":\"odd\"}]}";
+    assert_int_equal(upload(f, &d, "0123456789", 10), E_INVALID);
+    expect_says(f, "DIGEST_INVALID: odd");
+    f->put_answer = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(upload(f, &d, "0123456789", 10), E_PROTOCOL);
+    f->put_answer = "HTTP/1.1 500 I\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(upload(f, &d, "0123456789", 10), E_NETWORK);
+    f->put_answer = "HTTP/1.1 403 I\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(upload(f, &d, "0123456789", 10), E_DENIED);
+}
+
+static bool drops_put(void *ctx, int fd, const struct script_request *q)
+{
+    note(ctx, q);
+    return strcmp(q->method, "POST") == 0 && script_reply(fd, 202, "Location: /u\r\n", "");
+}
+
+static void a_lost_connection_is_no_success(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    start(f, drops_put, NULL, NULL);
+    assert_int_equal(upload(f, &d, "0123456789", 10), E_NETWORK);
+}
+
+static void existence_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct descriptor d = descriptor_of("0123456789", 10);
+    bool exists = false;
+    start(f, takes_upload, NULL, NULL);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+    assert_int_equal(remote_blob_exists(f->remote, REPO, &d.digest, &exists, &f->err), OK);
+    assert_true(exists);
+    f->answer = "HTTP/1.1 404 N\r\nContent-Length: 10\r\n\r\n";
+    assert_int_equal(remote_blob_exists(f->remote, REPO, &d.digest, &exists, &f->err), OK);
+    assert_false(exists);
+    exists = true;
+    f->answer = "HTTP/1.1 500 N\r\nContent-Length: 10\r\n\r\n";
+    assert_int_equal(remote_blob_exists(f->remote, REPO, &d.digest, &exists, &f->err), E_NETWORK);
+    f->answer = "HTTP/1.1 403 N\r\nContent-Length: 10\r\n\r\n";
+    assert_int_equal(remote_blob_exists(f->remote, REPO, &d.digest, &exists, &f->err), E_DENIED);
+    assert_true(exists); /* untouched by failures */
+}
+
+/* --- manifests --- */
+
+static void manifests_match_their_digest(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    char type[MEDIA_TYPE_MAX + 1] = "untouched", text[DIGEST_TEXT_MAX];
+    struct descriptor d = descriptor_of("{}", 2);
+    digest_format(&d.digest, text);
+    start(f, answer_as_told, NULL, NULL);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+    assert_int_equal(remote_manifest_get(f->remote, REPO, text, &out, type, &f->err), E_DIGEST);
+    assert_int_equal(out.len, 0);
+    assert_string_equal(type, "untouched");
+    /* By tag there is nothing to compare with; what the header claims decides nothing. */
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDocker-Content-Digest: sha256:00\r\n"
+                "Content-Type: Application/VND.x+json; charset=utf-8\r\n\r\n[]";
+    assert_int_equal(remote_manifest_get(f->remote, REPO, "v1", &out, type, &f->err), OK);
+    assert_string_equal(bytes_text(&out), "[]");
+    assert_string_equal(type, "application/vnd.x+json");
+    assert_non_null(strstr(f->heads, "Accept: " MEDIA_OCI_MANIFEST));
+    bytes_clear(&out);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    assert_int_equal(remote_manifest_get(f->remote, REPO, text, &out, type, &f->err), OK);
+    assert_string_equal(bytes_text(&out), "{}");
+    assert_string_equal(type, "");
+}
+
+static void two_answers_in_one_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    start(f, answer_as_told, NULL, NULL);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: a/b\r\n"
+                "Content-Type: c/d\r\n\r\n{}";
+    assert_int_equal(remote_manifest_get(f->remote, REPO, "v1", &out, NULL, &f->err), E_PROTOCOL);
+    expect_says(f, "two different");
+    assert_int_equal(out.len, 0);
+}
+
+static void the_registrys_digest_of_a_tag(void **state)
+{
+    struct fixture *f = *state;
+    struct digest digest = {.alg = DIGEST_NONE};
+    struct descriptor d = descriptor_of("{}", 2);
+    start(f, answer_as_told, NULL, NULL);
+    static const char *const bad[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDocker-Content-Digest: sha256:../../x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDocker-Content-Digest: md5:00\r\n\r\n",
+    };
+    for (size_t i = 0; i < 3; i++) {
+        f->answer = bad[i];
+        assert_int_equal(remote_manifest_head(f->remote, REPO, "v1", &digest, &f->err), E_PROTOCOL);
+        assert_int_equal(digest.alg, DIGEST_NONE);
+    }
+    f->answer = "HTTP/1.1 404 N\r\nContent-Length: 2\r\n\r\n";
+    assert_int_equal(remote_manifest_head(f->remote, REPO, "v1", &digest, &f->err), E_NOTFOUND);
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDocker-Content-Digest: "
+                "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\r\n\r\n";
+    assert_int_equal(remote_manifest_head(f->remote, REPO, "v1", &digest, &f->err), OK);
+    assert_true(digest_equal(&digest, &d.digest));
+}
+
+static void what_was_stored_must_be_what_was_sent(void **state)
+{
+    struct fixture *f = *state;
+    char text[DIGEST_TEXT_MAX];
+    struct descriptor d = descriptor_of("[]", 2);
+    digest_format(&d.digest, text);
+    start(f, answer_as_told, NULL, NULL);
+    f->answer = "HTTP/1.1 201 C\r\nContent-Length: 0\r\nDocker-Content-Digest: "
+                "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\r\n\r\n";
+    struct remote *r = f->remote;
+    assert_int_equal(remote_manifest_put(r, REPO, "v1", "a/b", "{}", 2, &f->err), OK);
+    assert_non_null(strstr(f->heads, "Content-Type: a/b\r\n"));
+    assert_int_equal(remote_manifest_put(r, REPO, "v1", "a/b", "[]", 2, &f->err), E_PROTOCOL);
+    f->n = 0;
+    assert_int_equal(remote_manifest_put(r, REPO, text, "a/b", "{}", 2, &f->err), E_DIGEST);
+    assert_int_equal(f->n, 0);
+}
+
+/* --- credentials --- */
+
+static bool wants_token(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    char value[512], headers[1024];
+    note(f, q);
+    if (script_is(q, "GET", "/auth/token")) {
+        script_header(q, "Authorization", value, sizeof value);
+        return strcmp(value, "Basic YW5uYTpzZWNyZXQ=") == 0 ? script_printf(fd, "%s", f->answer)
+                                                            : script_reply(fd, 401, "", "");
+    }
+    if (strcmp(script_header(q, "Authorization", value, sizeof value), "Bearer t0ken") == 0)
+        return script_reply(fd, 200, "", "{}");
+    (void)snprintf(headers, sizeof headers,
+                   "WWW-Authenticate: Basic realm=\"x\"\r\n"
+                   "WWW-Authenticate: Bearer realm=\"%s\",service=\"a b\",scope=\"s\"\r\n",
+                   f->location);
+    return script_reply(fd, 401, headers, "");
+}
+
+static void tokens_are_fetched_once(void **state)
+{
+    struct fixture *f = *state;
+    char realm[64];
+    start(f, wants_token, "anna", "secret");
+    (void)snprintf(realm, sizeof realm, "http://%s/auth/token", script_server_host(f->server));
+    f->location = realm;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"token\":\"t0ken\"}";
+    assert_int_equal(remote_ping(f->remote, &f->err), OK);
+    assert_int_equal(remote_ping(f->remote, &f->err), OK);
+    assert_int_equal(f->n, 4); /* 401, token, 200; 200 */
+    assert_non_null(strstr(f->heads, "GET /auth/token?service=a%20b&scope=s "));
+}
+
+static void pairs_fetch_tokens_too(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes a = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes b = BYTES_INIT;
+    struct remote_get first = {.path = "tuf/timestamp.json", .max = 100, .out = &a};
+    struct remote_get second = {.path = "tuf/2.root.json", .max = 100, .out = &b};
+    f->location = "/auth/token";
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"access_token\":\"t0ken\"}";
+    start(f, wants_token, "anna", "secret");
+    assert_int_equal(remote_trust_get_pair(f->remote, REPO, &first, &second, &f->err), OK);
+    assert_int_equal(first.rc, OK);
+    assert_int_equal(second.rc, OK);
+    assert_string_equal(bytes_text(&a), "{}");
+    assert_string_equal(bytes_text(&b), "{}");
+}
+
+static void bad_token_services_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char elsewhere[64];
+    start(f, wants_token, "anna", "secret");
+    f->other = script_server_start(gives_blob, f);
+    (void)snprintf(elsewhere, sizeof elsewhere, "http://%s/auth/token",
+                   script_server_host(f->other));
+    f->answer = "";
+    static const char *const bad[] = {"", "x", "//evil/t", "http://u@127.0.0.1/t",
+                                      "http://127.0.0.1/t"};
+    f->location = elsewhere;
+    assert_int_equal(remote_ping(f->remote, &f->err), E_UNAUTHORIZED);
+    expect_says(f, "credentials are sent to the registry itself only");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        f->location = bad[i];
+        assert_int_equal(remote_ping(f->remote, &f->err), E_UNAUTHORIZED);
+    }
+    assert_int_equal(script_server_connections(f->other), 0);
+}
+
+static void bad_tokens_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    static const struct {
+        const char *answer;
+        int code;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", E_PROTOCOL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", E_PROTOCOL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"token\":\"\"}", E_PROTOCOL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"token\":\"a\\r\\nX: y\"}", E_PROTOCOL},
+        /* Refused again with the fresh token: asked once, no more. */
+        {"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"token\":\"other\"}", E_UNAUTHORIZED},
+        {"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", E_UNAUTHORIZED},
+        {"HTTP/1.1 401 N\r\nContent-Length: 0\r\n\r\n", E_UNAUTHORIZED},
+        {"HTTP/1.1 403 N\r\nContent-Length: 0\r\n\r\n", E_DENIED},
+        {"HTTP/1.1 500 N\r\nContent-Length: 0\r\n\r\n", E_NETWORK},
+        {"HTTP/1.1 307 N\r\nLocation: /auth/token2\r\nContent-Length: 0\r\n\r\n", E_UNAUTHORIZED},
+    };
+    f->location = "/auth/token";
+    start(f, wants_token, "anna", "secret");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->answer = cases[i].answer;
+        f->n = 0;
+        int rc = remote_manifest_get(f->remote, REPO, "v1", &out, NULL, &f->err);
+        if (rc != cases[i].code)
+            fail_msg("%s: got %s (%s)", cases[i].answer, error_name(rc), f->err.message);
+        assert_in_range(f->n, 2, 3);
+        assert_null(strstr(f->err.message, "secret"));
+        assert_null(strstr(f->err.message, "YW5uYT"));
+        assert_null(strstr(f->err.message, "other"));
+    }
+}
+
+static void wrong_passwords_end_quickly(void **state)
+{
+    struct fixture *f = *state;
+    f->location = "/auth/token";
+    start(f, wants_token, "anna", "wrong-one");
+    assert_int_equal(remote_ping(f->remote, &f->err), E_UNAUTHORIZED);
+    expect_says(f, "does not accept these credentials");
+    expect_says(f, "bulla login");
+    assert_null(strstr(f->err.message, "wrong-one"));
+    assert_int_equal(f->n, 2);
+}
+
+static void passwords_come_from_the_auth_file(void **state)
+{
+    struct fixture *f = *state;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    f->server = script_server_start(answer_as_told, f);
+    const char *host = script_server_host(f->server);
+    const char *file = scratch_name(f->scratch, "auth.json");
+    assert_int_equal(auth_store(file, host, "anna", "secret", &f->err), OK);
+    struct remote_options options = {.host = host, .auth_file = file, .plain_http = true};
+    assert_int_equal(remote_open(&options, &f->remote, &f->err), OK);
+    assert_int_equal(remote_ping(f->remote, &f->err), OK);
+    assert_non_null(strstr(f->heads, "Authorization: Basic YW5uYTpzZWNyZXQ=\r\n"));
+}
+
+/* --- trust metadata --- */
+
+static bool answers_by_path(void *ctx, int fd, const struct script_request *q)
+{
+    note(ctx, q);
+    if (strstr(q->target, "timestamp"))
+        return script_reply(fd, 200, "", "timestamp");
+    if (strstr(q->target, "large"))
+        return script_reply(fd, 200, "", "0123456789");
+    if (strstr(q->target, "drop"))
+        return false;
+    return script_reply(fd, 404, "", "");
+}
+
+static void pairs_have_two_results(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes a = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes b = BYTES_INIT;
+    start(f, answers_by_path, NULL, NULL);
+    static const struct {
+        const char *path;
+        int rc;
+    } cases[] = {{"tuf/2.root.json", E_NOTFOUND}, {"tuf/large", E_LIMIT}, {"tuf/drop", E_NETWORK}};
+    for (size_t i = 0; i < 3; i++) {
+        struct remote_get first = {.path = "tuf/timestamp.json", .max = 9, .out = &a, .rc = 1};
+        struct remote_get second = {.path = cases[i].path, .max = 9, .out = &b, .rc = 1};
+        bytes_clear(&a);
+        assert_int_equal(remote_trust_get_pair(f->remote, REPO, &first, &second, &f->err), OK);
+        assert_int_equal(first.rc, OK);
+        assert_string_equal(bytes_text(&a), "timestamp");
+        assert_int_equal(second.rc, cases[i].rc);
+        assert_int_equal(second.err.code, cases[i].rc);
+        assert_int_equal(b.len, 0);
+    }
+}
+
+static bool keeps_body(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    note(f, q);
+    (void)snprintf(f->other_heads, sizeof f->other_heads, "%s", bytes_text(&q->body));
+    return script_printf(fd, "%s", f->answer);
+}
+
+static void roles_are_posted(void **state)
+{
+    struct fixture *f = *state;
+    const struct remote_file files[] = {{"root", "{\"a\":1}", 7}, {"targets", "{}", 2}};
+    f->answer = "HTTP/1.1 201 C\r\nContent-Length: 0\r\n\r\n";
+    start(f, keeps_body, NULL, NULL);
+    assert_int_equal(remote_trust_post(f->remote, REPO, files, 2, &f->err), OK);
+    assert_non_null(strstr(f->heads, "POST /v2/acme/app/_trust/tuf/ HTTP/1.1\r\n"));
+    const char *type = strstr(f->heads, "Content-Type: multipart/form-data; boundary=bulla-");
+    assert_non_null(type);
+    char boundary[64], want[1024];
+    assert_int_equal(sscanf(strstr(type, "boundary=") + 9, "%60s", boundary), 1);
+    (void)snprintf(
+        want, sizeof want,
+        "--%s\r\nContent-Disposition: form-data; name=\"files\"; filename=\"root\"\r\n"
+        "Content-Type: application/json\r\n\r\n{\"a\":1}\r\n"
+        "--%s\r\nContent-Disposition: form-data; name=\"files\"; filename=\"targets\"\r\n"
+        "Content-Type: application/json\r\n\r\n{}\r\n--%s--\r\n",
+        boundary, boundary, boundary);
+    assert_string_equal(f->other_heads, want);
+    f->answer = "HTTP/1.1 409 C\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(remote_trust_post(f->remote, REPO, files, 2, &f->err), E_CONFLICT);
+    f->answer = "HTTP/1.1 400 B\r\nContent-Length: 63\r\n\r\n"
+                "{\"errors\":[{\"code\":\"TRUST_INVALID\",\"message\":\"not version 3\"}]}";
+    assert_int_equal(remote_trust_post(f->remote, REPO, files, 2, &f->err), E_INVALID);
+    expect_says(f, "TRUST_INVALID: not version 3");
+}
+
+static void urls_are_fetched_as_given(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    char url[128];
+    start(f, answers_by_path, "anna", "secret");
+    f->other = script_server_start(gives_blob, f);
+    (void)snprintf(url, sizeof url, "http://%s/metadata/1.root.json%%2F..",
+                   script_server_host(f->other));
+    assert_int_equal(remote_url_get(f->remote, url, 10, &out, &f->err), OK);
+    assert_string_equal(bytes_text(&out), "0123456789");
+    assert_non_null(strstr(f->other_heads, "GET /metadata/1.root.json%2F.. "));
+    assert_null(strcasestr(f->other_heads, "authorization"));
+    (void)snprintf(url, sizeof url, "http://%s/none", script_server_host(f->server));
+    assert_int_equal(remote_url_get(f->remote, url, 10, &out, &f->err), E_NOTFOUND);
+    assert_int_equal(remote_url_get(f->remote, "file:///etc/passwd", 10, &out, &f->err), E_INVALID);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(statuses_become_codes),
+        CASE(connections_are_kept),
+        CASE(a_missing_registry_is_named),
+        CASE(hosts_are_checked),
+        CASE(names_from_outside_stay_in_their_place),
+        CASE(headers_are_bounded),
+        CASE(header_values_are_bounded),
+        CASE(bodies_are_bounded),
+        CASE(the_limit_itself_is_allowed),
+        CASE(silence_is_given_up),
+        CASE(blobs_are_what_was_asked_for),
+        CASE(an_endless_blob_ends_at_its_size),
+        CASE(an_empty_blob_is_a_blob),
+        CASE(redirects_lose_the_password),
+        CASE(bad_redirects_are_refused),
+        CASE(other_requests_follow_nothing),
+        CASE(uploads_arrive),
+        CASE(a_wrong_source_never_completes),
+        CASE(large_uploads_are_checked_too),
+        CASE(uploads_stay_with_the_registry),
+        CASE(a_refused_put_is_a_failure),
+        CASE(a_lost_connection_is_no_success),
+        CASE(existence_is_asked),
+        CASE(manifests_match_their_digest),
+        CASE(two_answers_in_one_are_refused),
+        CASE(the_registrys_digest_of_a_tag),
+        CASE(what_was_stored_must_be_what_was_sent),
+        CASE(tokens_are_fetched_once),
+        CASE(pairs_fetch_tokens_too),
+        CASE(bad_token_services_are_refused),
+        CASE(bad_tokens_are_refused),
+        CASE(wrong_passwords_end_quickly),
+        CASE(passwords_come_from_the_auth_file),
+        CASE(pairs_have_two_results),
+        CASE(roles_are_posted),
+        CASE(urls_are_fetched_as_given),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
