@@ -15,10 +15,10 @@ int policy_scope_check(const char *scope, struct error *err)
     bool good = host > 0 && host <= REFERENCE_HOST_MAX &&
                 (!slash || repository_name_valid(slash + 1, strlen(slash + 1)));
     for (size_t i = 0; good && i < host; i++)
-        good = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]",
-                      scope[i]) != NULL;
+        good = strchr("abcdefghijklmnopqrstuvwxyz0123456789.-:[]", scope[i]) != NULL;
     if (!good)
-        return fail(err, E_USAGE, "'%s' is not a scope (want HOST[:PORT][/REPOSITORY…])", scope);
+        return fail(err, E_USAGE,
+                    "'%s' is not a scope (want host[:port][/repository…], lower case)", scope);
     return OK;
 }
 
