@@ -24,7 +24,7 @@ struct serving {
     struct bytes certificate, key;
     int listen_fd;
     uint16_t port;
-    pid_t signer;
+    int signer_life_fd; /* the signing service ends when it is closed */
     bool open;
     struct registry registry;
 };
@@ -37,6 +37,7 @@ static void serving_done(struct serving *s)
     bytes_done(&s->certificate);
     bytes_done(&s->key);
     cleanup_fd(&s->listen_fd);
+    cleanup_fd(&s->signer_life_fd);
     server_config_done(&s->config);
 }
 
@@ -50,7 +51,7 @@ static int prepare(struct serving *s, struct error *err)
         rc = file_read(AT_FDCWD, config->tls.key, PEM_MAX, &s->key, err);
     if (rc == 0)
         rc = listener_open(config->listen_address, &s->port, &s->listen_fd, err);
-    return rc == 0 ? signer_child_start(config, &s->signer, err) : rc;
+    return rc == 0 ? signer_child_start(config, &s->signer_life_fd, err) : rc;
 }
 
 static int become_user(const struct server_config *config, struct error *err)
@@ -148,7 +149,7 @@ static int load_config(char **args, struct server_config *config, struct error *
 
 int command_serve(char **args, struct error *err)
 {
-    CLEANUP(serving_done) struct serving s = {.listen_fd = -1};
+    CLEANUP(serving_done) struct serving s = {.listen_fd = -1, .signer_life_fd = -1};
     sigset_t signals;
     int rc = load_config(args, &s.config, err);
     if (rc != 0)

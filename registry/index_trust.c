@@ -124,19 +124,30 @@ int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t i
                         NULL, err, "iii", repository, issued_s, expires_s);
 }
 
-int index_trust_targets_clear(struct index_tx *tx, int64_t repository, struct error *err)
-{
-    return index_change(tx, "DELETE FROM trust_target WHERE repository = ?1", NULL, err, "i",
-                        repository);
-}
-
-int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *name,
-                           const struct digest *d, struct error *err)
+int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *role,
+                           const struct index_trust_target *target, struct error *err)
 {
     return index_change(tx,
-                        "INSERT INTO trust_target(repository, name, digest) VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT DO NOTHING",
-                        NULL, err, "itd", repository, name, d);
+                        "INSERT INTO trust_target(repository, role, name, digest)"
+                        " VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                        NULL, err, "ittd", repository, role, target->name, &target->digest);
+}
+
+int index_trust_target_remove(struct index_tx *tx, int64_t repository, const char *role,
+                              const struct index_trust_target *target, struct error *err)
+{
+    return index_change(tx,
+                        "DELETE FROM trust_target WHERE repository = ?1 AND role = ?2"
+                        " AND name = ?3 AND digest = ?4",
+                        NULL, err, "ittd", repository, role, target->name, &target->digest);
+}
+
+int index_trust_targets_prune(struct index_tx *tx, int64_t repository, struct error *err)
+{
+    return index_change(tx,
+                        "DELETE FROM trust_target WHERE repository = ?1 AND role NOT IN"
+                        " (SELECT role FROM trust_file WHERE repository = ?1 AND current = 1)",
+                        NULL, err, "i", repository);
 }
 
 /* 0 where the query has a row; `missing` where it has none. */
@@ -154,7 +165,7 @@ int index_trust_target_find(struct index_tx *tx, const char *repository, const c
     struct db_stmt *stmt = NULL;
     int rc = index_query(tx,
                          "SELECT 1 FROM repository r JOIN trust_target t ON t.repository = r.id"
-                         " AND t.name = ?2 AND t.digest = ?3 WHERE r.name = ?1",
+                         " AND t.name = ?2 AND t.digest = ?3 WHERE r.name = ?1 LIMIT 1",
                          &stmt, err, "ttd", repository, name, d);
     if (rc == 0)
         rc = expect_row(stmt, E_NOTFOUND, err);
@@ -167,7 +178,7 @@ int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const ch
     struct db_stmt *stmt = NULL;
     int rc = tag[0] ? index_query(tx,
                                   "SELECT 1 FROM trust_target WHERE repository = ?1"
-                                  " AND name = ?2",
+                                  " AND name = ?2 LIMIT 1",
                                   &stmt, err, "it", repository, tag)
                     : index_query(tx,
                                   "WITH RECURSIVE up(digest) AS (VALUES(?2) UNION"

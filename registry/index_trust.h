@@ -33,11 +33,19 @@ int index_trust_retire(struct index_tx *tx, int64_t repository, struct error *er
 int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t issued_s,
                               int64_t expires_s, struct error *err) MUST_CHECK;
 
-/* What the metadata in force vouches for: all at once, then one call each. */
-int index_trust_targets_clear(struct index_tx *tx, int64_t repository,
+struct index_trust_target {
+    const char *name;
+    struct digest digest;
+};
+/* What the role in force vouches for. */
+int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *role,
+                           const struct index_trust_target *target, struct error *err) MUST_CHECK;
+int index_trust_target_remove(struct index_tx *tx, int64_t repository, const char *role,
+                              const struct index_trust_target *target,
                               struct error *err) MUST_CHECK;
-int index_trust_target_add(struct index_tx *tx, int64_t repository, const char *name,
-                           const struct digest *d, struct error *err) MUST_CHECK;
+/* Forgets what roles vouched for that are not in force any more. */
+int index_trust_targets_prune(struct index_tx *tx, int64_t repository,
+                              struct error *err) MUST_CHECK;
 /* E_NOTFOUND where the metadata in force does not name `d` as `name`. */
 int index_trust_target_find(struct index_tx *tx, const char *repository, const char *name,
                             const struct digest *d, struct error *err) MUST_CHECK;

@@ -3,7 +3,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include "registry/index_trust.h"
+#include "registry/publish.h"
+
 #include <pthread.h>
+#include <string.h>
+
+#define RENEW_MAX 256u /* collections in one round */
 
 struct maintenance {
     struct registry *registry;
@@ -12,6 +18,37 @@ struct maintenance {
     pthread_t thread;
     bool stop;
 };
+
+struct due {
+    char *names[RENEW_MAX];
+    size_t n;
+};
+
+static int note_due(void *context, const char *repository, struct error *err)
+{
+    struct due *due = context;
+    due->names[due->n] = strdup(repository);
+    return due->names[due->n++] ? 0 : fail_nomem(err);
+}
+
+/* Timestamps are renewed before anybody has to wait for it. */
+static void renew_timestamps(struct registry *r)
+{
+    struct due due = {.n = 0};
+    struct index_tx *tx = NULL;
+    struct error err = ERROR_INIT;
+    int rc = index_read_begin(r->index, &tx, &err);
+    if (rc == 0)
+        rc = index_trust_due(tx, clock_now_s(), RENEW_MAX, note_due, &due, &err);
+    index_read_end(r->index, tx);
+    if (rc != 0)
+        log_warn("timestamps: %s", err.message);
+    for (size_t i = 0; i < due.n; i++) {
+        if (rc == 0 && publish_refresh(r, due.names[i], &err) != 0)
+            log_warn("timestamp of '%s' cannot be renewed: %s", due.names[i], err.message);
+        free(due.names[i]);
+    }
+}
 
 static void *maintain(void *context)
 {
@@ -24,6 +61,7 @@ static void *maintain(void *context)
             uploads_sweep(m->registry->uploads, MAINTENANCE_UPLOAD_AGE_S);
             next_sweep = clock_monotonic_ms() + (int64_t)MAINTENANCE_SWEEP_EVERY_S * 1000;
         }
+        renew_timestamps(m->registry);
         struct timespec until;
         pthread_mutex_lock(&m->lock);
         clock_gettime(CLOCK_REALTIME, &until);

@@ -38,18 +38,32 @@ static int find_program(char **out, struct error *err)
     return access(*out, X_OK) == 0 ? 0 : fail_sys(err, errno, "signing service '%s'", *out);
 }
 
+/*
+ * The child's standard input is a pipe that only we hold open: when we end, however we end, the
+ * kernel sends the child SIGTERM. PR_SET_PDEATHSIG alone does not do it: that signal counts as
+ * ours, and from Linux 6.12 on our Landlock domain may not signal anybody outside. This one counts
+ * as the child's own, which asks for it here, before there is a domain.
+ */
+static bool watch_parent(int life_fd)
+{
+    return dup2(life_fd, STDIN_FILENO) >= 0 && fcntl(STDIN_FILENO, F_SETOWN, getpid()) == 0 &&
+           fcntl(STDIN_FILENO, F_SETSIG, SIGTERM) == 0 &&
+           fcntl(STDIN_FILENO, F_SETFL, O_ASYNC | O_NONBLOCK) == 0;
+}
+
 /* Only calls that are safe between fork and exec. */
-static void run_child(const char *program, char *const *arguments, int out_fd)
+static void run_child(const char *program, char *const *arguments, int life_fd, int out_fd)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (dup2(out_fd, STDOUT_FILENO) >= 0)
+    if (watch_parent(life_fd) && dup2(out_fd, STDOUT_FILENO) >= 0)
         execv(program, arguments);
     _exit(127);
 }
 
-static int start(const struct server_config *config, int out_fd, pid_t *pid, struct error *err)
+static int start(const struct server_config *config, int life_fd, int out_fd, pid_t *pid,
+                 struct error *err)
 {
     CLEANUP(cleanup_free) char *program = NULL;
     char name[] = PROGRAM, serve[] = "serve", config_option[] = "--config", parent[] = "--parent";
@@ -63,7 +77,7 @@ static int start(const struct server_config *config, int out_fd, pid_t *pid, str
     if (child < 0)
         return fail_sys(err, errno, "fork");
     if (child == 0)
-        run_child(program, arguments, out_fd);
+        run_child(program, arguments, life_fd, out_fd);
     *pid = child;
     return 0;
 }
@@ -94,27 +108,40 @@ static int wait_until_ready(int fd, struct error *err)
     return fail(err, E_PROTOCOL, "the signing service says something else than 'listening'");
 }
 
-int signer_child_start(const struct server_config *config, pid_t *pid, struct error *err)
+static int make_pipe(int *read_fd, int *write_fd, struct error *err)
 {
-    int pipe_fds[2];
-    if (answers(config->signer.socket)) {
-        *pid = 0;
-        return 0;
-    }
-    if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0)
         return fail_sys(err, errno, "pipe");
-    CLEANUP(cleanup_fd) int read_fd = pipe_fds[0];
-    CLEANUP(cleanup_fd) int write_fd = pipe_fds[1];
+    *read_fd = fds[0];
+    *write_fd = fds[1];
+    return 0;
+}
+
+int signer_child_start(const struct server_config *config, int *life_fd, struct error *err)
+{
+    CLEANUP(cleanup_fd) int out_read = -1;
+    CLEANUP(cleanup_fd) int out_write = -1;
+    CLEANUP(cleanup_fd) int life_read = -1;
+    CLEANUP(cleanup_fd) int life_write = -1;
     pid_t child = 0;
-    int rc = start(config, write_fd, &child, err);
-    cleanup_fd(&write_fd);
+    if (answers(config->signer.socket))
+        return 0;
+    int rc = make_pipe(&out_read, &out_write, err);
     if (rc == 0)
-        rc = wait_until_ready(read_fd, err);
-    if (rc != 0 && child > 0) {
-        kill(child, SIGTERM);
-        waitpid(child, NULL, 0);
+        rc = make_pipe(&life_read, &life_write, err);
+    if (rc == 0)
+        rc = start(config, life_read, out_write, &child, err);
+    cleanup_fd(&out_write);
+    cleanup_fd(&life_read);
+    if (rc == 0)
+        rc = wait_until_ready(out_read, err);
+    if (rc != 0) {
+        cleanup_fd(&life_write);
+        if (child > 0)
+            waitpid(child, NULL, 0);
+        return rc;
     }
-    if (rc == 0)
-        *pid = child;
-    return rc;
+    *life_fd = TAKE_FD(life_write);
+    return 0;
 }

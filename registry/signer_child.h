@@ -12,11 +12,12 @@
 
 /*
  * Starts the bulla-signer that lies beside the running program and waits until it listens. Where
- * one answers on the socket already (its own service unit), that one is used and *pid is 0. The
- * child watches its parent and ends with it. To be called while the process has one thread.
- * E_NOTFOUND: no such program; E_NETWORK: it did not come up, its own lines say why.
+ * one answers on the socket already (its own service unit), that one is used and *life_fd stays as
+ * it is. Otherwise *life_fd is owned by the caller: when it is closed, be it by the end of this
+ * process, the child gets SIGTERM. To be called while the process has one thread. E_NOTFOUND: no
+ * such program; E_NETWORK: it did not come up, its own lines say why.
  */
-int signer_child_start(const struct server_config *config, pid_t *pid,
+int signer_child_start(const struct server_config *config, int *life_fd,
                        struct error *err) MUST_CHECK;
 
 #endif

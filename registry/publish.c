@@ -1,0 +1,139 @@
+#include "registry/publish.h"
+
+#include "base/clock.h"
+#include "registry/trust_set.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+int publish_check_form(const void *data, size_t len, struct error *err)
+{
+    static const char *const notary[] = {"Root", "Targets", "Snapshot", "Timestamp"};
+    CLEANUP(js_cleanup) struct js *tree = NULL;
+    if (js_parse_lax(data, len, &tree, NULL) != 0)
+        return 0; /* what it is instead, the parser of metadata says better */
+    const char *type = js_text(js_get(js_get(tree, "signed"), "_type"));
+    for (size_t i = 0; type && i < sizeof notary / sizeof *notary; i++)
+        if (strcmp(type, notary[i]) == 0)
+            return fail(err, E_INVALID,
+                        "this is Docker Notary v1 metadata (_type '%s', base64 signatures with "
+                        "'method'); Bulla takes TUF 1.0 metadata: make a new collection with "
+                        "'bulla trust init' and sign again",
+                        type);
+    return 0;
+}
+
+/* --- what is stored --- */
+
+struct current {
+    struct index_trust_file *files;
+    size_t n;
+    struct tuf_file *roles; /* without snapshot and timestamp; borrows from files */
+    size_t n_roles;
+};
+
+static void current_done(struct current *c)
+{
+    index_trust_files_free(c->files, c->n);
+    free(c->roles);
+}
+
+static int read_current(struct index_tx *tx, const char *repository, struct current *c,
+                        struct error *err)
+{
+    int rc = index_trust_current(tx, repository, &c->files, &c->n, err);
+    if (rc != 0 || c->n == 0)
+        return rc;
+    c->roles = calloc(c->n, sizeof *c->roles);
+    if (!c->roles)
+        return fail_nomem(err);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct index_trust_file *f = &c->files[i];
+        if (strcmp(f->role, "snapshot") != 0 && strcmp(f->role, "timestamp") != 0)
+            c->roles[c->n_roles++] = (struct tuf_file){f->role, f->data.data, f->data.len};
+    }
+    return 0;
+}
+
+/* --- the rules --- */
+
+static int check_added(struct index_tx *tx, const char *repository, const struct tuf_accepted *a,
+                       struct error *err)
+{
+    for (size_t i = 0; i < a->n_added; i++) {
+        char text[DIGEST_TEXT_MAX];
+        struct index_manifest row;
+        int rc = index_manifest_find(tx, repository, &a->added[i], &row, err);
+        digest_format(&a->added[i], text);
+        if (rc == E_NOTFOUND)
+            return fail(err, E_INVALID, "%s is not a manifest of this repository: push it first",
+                        text);
+        if (rc != 0)
+            return rc;
+        if (row.size != a->added_lengths[i])
+            return fail(err, E_INVALID, "%s has %" PRId64 " bytes, the target says %" PRId64, text,
+                        row.size, a->added_lengths[i]);
+    }
+    return 0;
+}
+
+static int check_rules(struct index_tx *tx, const struct publication *p, struct error *err)
+{
+    CLEANUP(current_done) struct current current = {NULL, 0, NULL, 0};
+    CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *accepted = NULL;
+    int rc = read_current(tx, p->repository, &current, err);
+    if (rc == 0 && current.n_roles == 0 && !p->may_found)
+        rc = fail(err, E_DENIED, "the first root of a repository needs the right 'admin'");
+    const struct tuf_accept_input input = {.collection = p->repository,
+                                           .now_s = clock_now_s(),
+                                           .current = current.roles,
+                                           .n_current = current.n_roles,
+                                           .changes = p->changes,
+                                           .n_changes = p->n_changes};
+    if (rc == 0)
+        rc = tuf_accept(&input, &accepted, err);
+    return rc == 0 ? check_added(tx, p->repository, accepted, err) : rc;
+}
+
+/* The service must have taken the very bytes that were published. */
+static int check_answer(const struct publication *p, const struct signer_set *set,
+                        struct error *err)
+{
+    for (size_t i = 0; i < p->n_changes; i++) {
+        const struct tuf_file *change = &p->changes[i];
+        const struct signer_set_file *file = trust_set_find(set, change->role);
+        if (!file || !bytes_equal(file->data.data, file->data.len, change->data, change->len))
+            return fail(err, E_CONFLICT, "'%s' was replaced meanwhile", change->role);
+    }
+    return 0;
+}
+
+int publish_changes(struct registry *r, const struct publication *p, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
+    int rc = index_read_begin(r->index, &tx, err);
+    if (rc == 0)
+        rc = check_rules(tx, p, err);
+    index_read_end(r->index, tx);
+    if (rc != 0)
+        return rc;
+    rc = signer_link_publish(r->signer, p->repository, p->changes, p->n_changes, &set, err);
+    if (rc == E_CONFLICT) {
+        /* The service may know a publication that was cut off here: the next try sees it. */
+        struct error ignored = ERROR_INIT;
+        int refreshed = publish_refresh(r, p->repository, &ignored);
+        (void)refreshed;
+        return rc;
+    }
+    if (rc == 0)
+        rc = trust_set_store(r->index, p->repository, &set, err);
+    return rc == 0 ? check_answer(p, &set, err) : rc;
+}
+
+int publish_refresh(struct registry *r, const char *repository, struct error *err)
+{
+    CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
+    int rc = signer_link_refresh(r->signer, repository, &set, err);
+    return rc == 0 ? trust_set_store(r->index, repository, &set, err) : rc;
+}

@@ -1,0 +1,214 @@
+#include "registry/trust_set.h"
+
+#include "base/clock.h"
+#include "registry/index_content.h"
+#include "tuf/trusted.h"
+
+#include <string.h>
+
+const struct signer_set_file *trust_set_find(const struct signer_set *set, const char *role)
+{
+    for (size_t i = 0; i < set->n_files; i++)
+        if (strcmp(set->files[i].role, role) == 0)
+            return &set->files[i];
+    return NULL;
+}
+
+struct storing {
+    const char *repository;
+    const struct signer_set *set;
+    const struct signer_set_file *root, *snapshot, *timestamp;
+    int64_t id;
+};
+
+static bool is_targets_role(const char *role)
+{
+    return strcmp(role, "root") != 0 && strcmp(role, "snapshot") != 0 &&
+           strcmp(role, "timestamp") != 0;
+}
+
+/* --- verifying --- */
+
+/* Starts at the stored root where there is one, so that the set must follow from it. */
+static int trust_root(struct index_tx *tx, const struct storing *s, struct tuf_trusted **out,
+                      struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
+    const struct tuf_trusted_options options = {clock_now_s(), s->repository};
+    const struct bytes *new_root = &s->root->data;
+    int rc = index_trust_find(tx, s->repository, "root", 0, &stored, err);
+    if (rc == E_NOTFOUND)
+        return tuf_trusted_new(&options, new_root->data, new_root->len, out, err);
+    if (rc == 0)
+        rc = tuf_trusted_new(&options, stored.data, stored.len, out, err);
+    if (rc != 0 || bytes_equal(stored.data, stored.len, new_root->data, new_root->len))
+        return rc;
+    return tuf_trusted_update_root(*out, new_root->data, new_root->len, NULL, err);
+}
+
+/* Every file is the one the snapshot names, and none is missing or too many. Expiry of targets is
+ * not looked at: an expired collection still needs fresh timestamps to be repaired. */
+static int check_roles(const struct storing *s, const struct tuf_trusted *t, struct error *err)
+{
+    const struct tuf_metadata *snapshot = tuf_trusted_snapshot(t);
+    size_t n = 0;
+    for (size_t i = 0; i < s->set->n_files; i++) {
+        const struct signer_set_file *file = &s->set->files[i];
+        if (!is_targets_role(file->role))
+            continue;
+        const struct tuf_meta *meta = tuf_snapshot_find(snapshot, file->role);
+        if (!meta || meta->version != file->version)
+            return fail(err, E_ROLLBACK, "the snapshot does not name '%s'", file->role);
+        int rc = tuf_meta_check(meta, file->data.data, file->data.len, true, err);
+        if (rc != 0)
+            return wrap(err, rc, "'%s'", file->role);
+        n++;
+    }
+    return n == tuf_snapshot_count(snapshot)
+               ? 0
+               : fail(err, E_ROLLBACK, "the snapshot names roles that are not in the set");
+}
+
+static int verify(struct index_tx *tx, const struct storing *s, struct error *err)
+{
+    CLEANUP(tuf_trusted_cleanup) struct tuf_trusted *t = NULL;
+    bool changed = false;
+    int rc = trust_root(tx, s, &t, err);
+    if (rc == 0)
+        rc = tuf_trusted_update_timestamp(t, s->timestamp->data.data, s->timestamp->data.len,
+                                          &changed, err);
+    if (rc == 0)
+        rc = tuf_trusted_update_snapshot(t, s->snapshot->data.data, s->snapshot->data.len, err);
+    return rc == 0 ? check_roles(s, t, err) : rc;
+}
+
+/* --- storing --- */
+
+static int stored_version(struct index_tx *tx, const char *repository, enum tuf_type type,
+                          int64_t *version, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    int rc = index_trust_find(tx, repository, tuf_type_name(type), 0, &data, err);
+    if (rc == 0)
+        rc = tuf_metadata_parse(type, data.data, data.len, &m, err);
+    if (rc == 0)
+        *version = tuf_metadata_version(m);
+    return rc;
+}
+
+/* A new root may restart the timestamp's versions: the root's decides first. */
+static int is_newer(struct index_tx *tx, const struct storing *s, bool *newer, struct error *err)
+{
+    int64_t root = 0, timestamp = 0;
+    int rc = stored_version(tx, s->repository, TUF_ROOT, &root, err);
+    if (rc == 0)
+        rc = stored_version(tx, s->repository, TUF_TIMESTAMP, &timestamp, err);
+    if (rc == E_NOTFOUND) {
+        *newer = true;
+        return 0;
+    }
+    if (rc == 0)
+        *newer = s->root->version > root ||
+                 (s->root->version == root && s->timestamp->version > timestamp);
+    return rc;
+}
+
+/* Targets of `from` that `other` (may be NULL) does not name with the same digest. */
+static int each_difference(struct index_tx *tx, int64_t repository, const char *role,
+                           const struct tuf_metadata *from, const struct tuf_metadata *other,
+                           int (*change)(struct index_tx *tx, int64_t repository, const char *role,
+                                         const struct index_trust_target *target,
+                                         struct error *err),
+                           struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && from && i < tuf_targets_count(from); i++) {
+        struct tuf_target target, same;
+        tuf_targets_at(from, i, &target);
+        const struct digest *d = target.sha256.alg != DIGEST_NONE ? &target.sha256 : &target.sha512;
+        if (other && tuf_targets_find(other, target.name, &same) &&
+            digest_equal(d, d->alg == DIGEST_SHA256 ? &same.sha256 : &same.sha512))
+            continue;
+        const struct index_trust_target row = {target.name, *d};
+        rc = d->alg == DIGEST_NONE ? 0 : change(tx, repository, role, &row, err);
+    }
+    return rc;
+}
+
+/* A collection of many tags changes by a few: only those are written. */
+static int store_targets(struct index_tx *tx, const struct storing *s,
+                         const struct signer_set_file *file, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes old_data = BYTES_INIT;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *old = NULL;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *new = NULL;
+    int rc = index_trust_find(tx, s->repository, file->role, 0, &old_data, err);
+    if (rc == 0 && bytes_equal(old_data.data, old_data.len, file->data.data, file->data.len))
+        return 0;
+    if (rc == 0)
+        rc = tuf_metadata_parse(TUF_TARGETS, old_data.data, old_data.len, &old, err);
+    if (rc == 0 || rc == E_NOTFOUND)
+        rc = tuf_metadata_parse(TUF_TARGETS, file->data.data, file->data.len, &new, err);
+    if (rc == 0)
+        rc = each_difference(tx, s->id, file->role, old, new, index_trust_target_remove, err);
+    if (rc == 0)
+        rc = each_difference(tx, s->id, file->role, new, old, index_trust_target_add, err);
+    return rc;
+}
+
+static int store_timestamp_life(struct index_tx *tx, const struct storing *s, struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    int rc =
+        tuf_metadata_parse(TUF_TIMESTAMP, s->timestamp->data.data, s->timestamp->data.len, &m, err);
+    if (rc != 0)
+        return rc;
+    int64_t issued = tuf_metadata_issued(m);
+    return index_trust_set_timestamp(tx, s->id, issued >= 0 ? issued : clock_now_s(),
+                                     tuf_metadata_expires(m), err);
+}
+
+static int store_files(struct index_tx *tx, const struct storing *s, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->set->n_files; i++)
+        if (is_targets_role(s->set->files[i].role))
+            rc = store_targets(tx, s, &s->set->files[i], err);
+    if (rc == 0)
+        rc = index_trust_retire(tx, s->id, err);
+    for (size_t i = 0; rc == 0 && i < s->set->n_files; i++) {
+        const struct signer_set_file *file = &s->set->files[i];
+        rc = index_trust_put(tx, s->id, file->role, file->version, &file->data, err);
+    }
+    if (rc == 0)
+        rc = index_trust_targets_prune(tx, s->id, err);
+    return rc == 0 ? store_timestamp_life(tx, s, err) : rc;
+}
+
+static int store(struct index_tx *tx, void *arg, struct error *err)
+{
+    struct storing *s = arg;
+    bool newer = false;
+    int rc = is_newer(tx, s, &newer, err);
+    if (rc != 0 || !newer)
+        return rc;
+    rc = verify(tx, s, err);
+    if (rc == 0)
+        rc = index_repository_make(tx, s->repository, &s->id, err);
+    return rc == 0 ? store_files(tx, s, err) : rc;
+}
+
+int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
+                    struct error *err)
+{
+    struct storing s = {.repository = repository,
+                        .set = set,
+                        .root = trust_set_find(set, "root"),
+                        .snapshot = trust_set_find(set, "snapshot"),
+                        .timestamp = trust_set_find(set, "timestamp")};
+    if (!s.root || !s.snapshot || !s.timestamp)
+        return fail(err, E_PROTOCOL, "the signing service sent an incomplete set");
+    int rc = index_write(index, store, &s, err);
+    return wrap(err, rc, "set of the signing service");
+}

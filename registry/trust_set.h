@@ -1,0 +1,25 @@
+/*
+ * A complete set of trust metadata on its way from the signing service into the index.
+ *
+ * The service's answers are signed data from a peer: verified as a client would verify them, from
+ * the root that is stored, before one transaction makes all of the set visible.
+ */
+#ifndef BULLA_REGISTRY_TRUST_SET_H
+#define BULLA_REGISTRY_TRUST_SET_H
+
+#include "registry/index_trust.h"
+#include "signer/link.h"
+
+/* NULL where the set has no such role. */
+const struct signer_set_file *trust_set_find(const struct signer_set *set, const char *role);
+
+/*
+ * Verifies the set for `collection` (= repository) and stores it, unless what is stored is as new
+ * or newer: publications that overtake each other on the way from the service end the same.
+ * E_SIGNATURE, E_BINDING, E_EXPIRED, E_DIGEST, E_ROLLBACK (does not follow from the stored root):
+ * the service and this registry do not belong together.
+ */
+int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
+                    struct error *err) MUST_CHECK;
+
+#endif
