@@ -77,7 +77,7 @@ static int give(struct secret_source *self, const char *prompt, bool confirm, st
     pins->asked++;
     (void)snprintf(pins->prompt, sizeof pins->prompt, "%s", prompt);
     if (pins->kill)
-        (void)kill(pins->kill, SIGSEGV);
+        (void)kill(pins->kill, SIGABRT); /* sanitizers would handle SIGSEGV */
     if (!pins->pin)
         return (fail)(err, E_PASSPHRASE, "nobody there"); /* not cmocka's macro */
     return secret_copy(pins->pin, strlen(pins->pin), out, err);
@@ -388,7 +388,7 @@ static void crash_of_the_helper_harms_nobody(void **state)
     /* In the middle of a signature: while the PIN is asked for. */
     pins.kill = helper_pid();
     assert_int_equal(signing_key_sign(key, "hello", 5, &sig, &err), E_TOKEN);
-    assert_non_null(strstr(err.message, "crashed (Segmentation fault)"));
+    assert_non_null(strstr(err.message, "crashed (Aborted)"));
     assert_int_equal(sig.len, 0);
     no_children_left();
     assert_int_equal(signing_key_sign(key, "hello", 5, &sig, &err), E_TOKEN);
