@@ -220,3 +220,33 @@ int manifest_select_platform(const struct manifest *index, const char *os, const
     }
     return fail(err, E_NOTFOUND, "the image has no manifest for %s/%s", os, architecture);
 }
+
+static int push_descriptor(struct js *list, const struct descriptor *d, struct error *err)
+{
+    struct js *o = NULL;
+    int rc = descriptor_to_js(d, &o, err);
+    return rc ? rc : js_push(list, o, err);
+}
+
+int manifest_to_js(const struct descriptor *config, const struct descriptor *layers, size_t n,
+                   struct js **out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *o = js_object_new();
+    struct js *config_js = NULL;
+    if (!o)
+        return fail_nomem(err);
+    int rc = js_set(o, "schemaVersion", js_int_new(2), err);
+    if (!rc)
+        rc = js_set(o, "mediaType", js_text_new(MEDIA_OCI_MANIFEST), err);
+    if (!rc)
+        rc = descriptor_to_js(config, &config_js, err);
+    if (!rc)
+        rc = js_set(o, "config", config_js, err);
+    if (!rc)
+        rc = js_set(o, "layers", js_array_new(), err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = push_descriptor(js_edit(o, "layers"), &layers[i], err);
+    if (!rc)
+        *out = TAKE_PTR(o);
+    return rc;
+}

@@ -69,6 +69,10 @@ int descriptor_parse(const struct js *o, struct descriptor *out, struct error *e
 /* {mediaType, digest, size}. Owned by the caller. */
 int descriptor_to_js(const struct descriptor *d, struct js **out, struct error *err) MUST_CHECK;
 
+/* An OCI image manifest of these blobs. Owned by the caller. */
+int manifest_to_js(const struct descriptor *config, const struct descriptor *layers, size_t n,
+                   struct js **out, struct error *err) MUST_CHECK;
+
 /* The image's configuration as the runner needs it. Source: image-spec config.md. */
 struct image_config {
     char os[32], architecture[32], variant[32];
