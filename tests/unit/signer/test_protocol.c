@@ -185,10 +185,11 @@ static void too_much_is_refused(void **state)
                      E_LIMIT);
     /* A set that cannot be answered. */
     struct signer_set_file large[7];
+    char role[] = "targets";
     CLEANUP(cleanup_free) uint8_t *data = calloc(1, TUF_MAX_TARGETS_BYTES);
     assert_non_null(data);
     for (size_t i = 0; i < 7; i++)
-        large[i] = (struct signer_set_file){(char[]){"targets"}, 1, {data, 5000000, 5000000}};
+        large[i] = (struct signer_set_file){role, 1, {data, 5000000, 5000000}};
     struct signer_set set = {large, 7};
     assert_int_equal(protocol_write_set(PROTOCOL_PUBLISH, &set, &out, NULL), E_LIMIT);
     assert_int_equal(out.len, 0);

@@ -394,9 +394,28 @@ static void wrong_clock_heals(void **state)
     assert_int_equal(fx_version(&set, "timestamp"), 2);
     refresh_at(f, TOY_NOW + 10, &set); /* …and was put right */
     assert_int_equal(fx_version(&set, "timestamp"), 3);
+    assert_int_equal(fx_version(&set, "snapshot"), 3);
     assert_client_takes(f, NULL, &set);
     refresh_at(f, TOY_NOW - 200, &set); /* a small step back is none */
     assert_int_equal(fx_version(&set, "timestamp"), 3);
+}
+
+/* Who shortens a lifetime in the configuration means what is published now, too. */
+static void shorter_lifetime_counts_at_once(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(signer_set_done) struct signer_set set = {0};
+    bool more = false;
+    fx_publish_first(f, &set);
+    f->lifetimes.timestamp_s = FX_HOUR;
+    fx_restart(f);
+    toy_ok(service_renew_one(f->service, &more, err));
+    assert_true(more);
+    refresh_at(f, TOY_NOW, &set);
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *timestamp = parse(TUF_TIMESTAMP, &set);
+    assert_int_equal(tuf_metadata_version(timestamp), 2);
+    assert_int_equal(tuf_metadata_expires(timestamp), TOY_NOW + FX_HOUR);
+    assert_int_equal(fx_version(&set, "snapshot"), 1);
 }
 
 static void publish_in(struct fixture *f, const char *collection)
@@ -538,6 +557,21 @@ static void tampered_database_refused(void **state)
     assert_unchanged(f, &set);
 }
 
+/* A role that went must not come back with another past. */
+static void tampered_gone_role_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(signer_set_done) struct signer_set set = {0};
+    fx_publish_first(f, &set);
+    toy_sign(toy_delegate(&f->repo, "targets", "releases", "v*", false));
+    publish_targets_and(f, "releases", &set);
+    js_remove(toy_role(&f->repo, "targets")->tree, "delegations");
+    publish_targets_and(f, NULL, &set);
+    fx_next_targets(f, "v2");
+    alter(f, "DELETE FROM file WHERE role = 'releases'");
+    assert_tampered(f);
+}
+
 static void lost_record_key_is_tampering(void **state)
 {
     struct fixture *f = *state;
@@ -615,10 +649,12 @@ int main(void)
         CASE(refresh_renews_at_half),
         CASE(expired_roles_do_not_stop_renewal),
         CASE(wrong_clock_heals),
+        CASE(shorter_lifetime_counts_at_once),
         CASE(background_renews_what_is_due),
         CASE(restart_remembers),
         CASE(wrong_passphrase),
         CASE(tampered_database_refused),
+        CASE(tampered_gone_role_refused),
         CASE(lost_record_key_is_tampering),
         CASE(foreign_file_refused),
         CASE(tampered_one_does_not_block_others),
