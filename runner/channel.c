@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "runner/report.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -134,9 +135,11 @@ int channel_receive(int sock, enum channel_kind kind, struct channel_message *m,
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof space};
     int got_fds[CHANNEL_MAX_FDS];
     ssize_t got;
+    /* A peer that ended with our messages unread leaves one ECONNRESET in front of its own. */
+    bool reset = false;
     do {
         got = recvmsg(sock, &header, MSG_CMSG_CLOEXEC);
-    } while (got < 0 && errno == EINTR);
+    } while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
     size_t n = got < 0 ? 0 : take_fds(&header, got_fds, CHANNEL_MAX_FDS);
     int rc = check_packet(got, &in, kind, err);
     if (!rc && n != n_fds)

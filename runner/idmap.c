@@ -71,27 +71,29 @@ int idmap_make_namespace(const struct idmap *map, int *fd, struct error *err)
     return rc;
 }
 
-int idmap_clone_mount(int dir_fd, int userns_fd, bool read_only, int *mount_fd, struct error *err)
+int idmap_copy_mount(int fd, int *mount_fd, struct error *err)
 {
     /* Not recursive: what else is mounted below is not what was verified or named. */
     CLEANUP(cleanup_fd)
-    int fd = open_tree(dir_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    if (fd < 0)
+    int copy = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    /* The copy is in the original's peer group: mounts inside would appear on the host. */
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                              .propagation = MS_PRIVATE};
+    if (copy < 0 || mount_setattr(copy, "", AT_EMPTY_PATH, &attr, sizeof attr))
         return fail_sys(err, errno, "copy a mount");
-    struct mount_attr attr = {
-        .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP |
-                    (read_only ? MOUNT_ATTR_RDONLY : 0),
-        /* The copy is in the original's peer group: mounts inside would appear on the host. */
-        .propagation = MS_PRIVATE,
-        .userns_fd = (unsigned)userns_fd,
-    };
-    if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof attr)) {
-        if (errno == EINVAL)
-            return fail(err, E_UNSUPPORTED,
-                        "the file system cannot shift owners (id-mapped mounts: ext4, xfs, btrfs; "
-                        "tmpfs from Linux 6.3)");
-        return fail_sys(err, errno, "shift the owners of a mount");
-    }
-    *mount_fd = TAKE_FD(fd);
+    *mount_fd = TAKE_FD(copy);
     return OK;
+}
+
+int idmap_shift_mount(int mount_fd, int userns_fd, bool read_only, struct error *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP | (read_only ? MOUNT_ATTR_RDONLY : 0),
+                              .userns_fd = (unsigned)userns_fd};
+    if (mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
+        return OK;
+    if (errno == EINVAL)
+        return fail(err, E_UNSUPPORTED,
+                    "the file system cannot shift owners (id-mapped mounts: ext4, xfs, btrfs; "
+                    "tmpfs from Linux 6.3)");
+    return fail_sys(err, errno, "shift the owners of a mount");
 }

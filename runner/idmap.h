@@ -25,12 +25,11 @@ int idmap_open_namespace(pid_t pid, int *fd, struct error *err) MUST_CHECK;
 /* A user namespace of its own with this map, that no process is in. */
 int idmap_make_namespace(const struct idmap *map, int *fd, struct error *err) MUST_CHECK;
 
-/*
- * A detached copy of the mount at dir_fd (a folder or a file), seen through userns_fd: an owner
- * that is `inside` on disk appears as `outside`. Never setuid, no devices, propagates nothing.
- * E_UNSUPPORTED: the file system cannot do it.
- */
-int idmap_clone_mount(int dir_fd, int userns_fd, bool read_only, int *mount_fd,
-                      struct error *err) MUST_CHECK;
+/* A detached copy of the mount at fd (a folder or a file): no setuid, no devices, nothing mounted
+ * below comes along, nothing mounted in it shows elsewhere. */
+int idmap_copy_mount(int fd, int *mount_fd, struct error *err) MUST_CHECK;
+/* Shows a detached mount through userns_fd, once: an owner that is `inside` on disk appears as
+ * `outside`. E_UNSUPPORTED: the file system cannot do it. */
+int idmap_shift_mount(int mount_fd, int userns_fd, bool read_only, struct error *err) MUST_CHECK;
 
 #endif

@@ -79,6 +79,9 @@ static int make_last(int root_fd, const char *path, bool is_file, uid_t owner, s
     int rc = path_open_parent(root_fd, path, PATH_IN_ROOT, &parent, &name, err);
     if (rc)
         return rc;
+    struct stat st;
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return fail(err, E_INVALID, "'/%s' in the image is a link that leads nowhere", path);
     if (is_file) {
         CLEANUP(cleanup_fd)
         int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);

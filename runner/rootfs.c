@@ -29,9 +29,11 @@ static int copy_layers(const struct rootfs_request *r, struct stack *s, struct e
 {
     int rc = OK;
     for (size_t i = 0; !rc && i < r->n_layers; i++) {
-        rc = idmap_clone_mount(r->layer_fds[i], r->userns_fd, true, &s->mounts[i], err);
-        if (!rc)
+        rc = idmap_copy_mount(r->layer_fds[i], &s->mounts[i], err);
+        if (!rc) {
             s->n++;
+            rc = idmap_shift_mount(s->mounts[i], r->userns_fd, true, err);
+        }
         wrap(err, rc, "layer %zu", i + 1);
     }
     return rc;

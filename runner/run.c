@@ -75,21 +75,28 @@ static int check_lists(const struct run_spec *spec, struct error *err)
     return OK;
 }
 
+int run_open_standard_files(struct error *err)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
+    if (fd < 0)
+        return fail_sys(err, errno, "open '/dev/null'");
+    cleanup_fd(&fd);
+    return OK;
+}
+
 /* A folder as standard input would be a door to the host's files. */
 static int check_standard_files(struct error *err)
 {
     for (int fd = 0; fd <= 2; fd++) {
         struct stat st;
-        if (fstat(fd, &st)) {
-            /* Closed: a descriptor of ours would take its number and end up in the container. */
-            int null_fd = open("/dev/null", O_RDWR);
-            if (null_fd != fd)
-                return fail_sys(err, errno ? errno : EBADF, "open '/dev/null' as descriptor %d",
-                                fd);
-        } else if (S_ISDIR(st.st_mode)) {
+        if (fstat(fd, &st))
+            return fail_sys(err, errno, "look at descriptor %d", fd);
+        if (S_ISDIR(st.st_mode))
             return fail(err, E_INVALID, "standard %s is a folder",
                         fd == 0 ? "input" : (fd == 1 ? "output" : "error"));
-        }
     }
     return OK;
 }
@@ -203,6 +210,8 @@ static int prepare(struct run *run, struct error *err)
                     "running containers needs root: rootless start is not available yet");
     int rc = check_lists(run->spec, err);
     if (!rc)
+        rc = run_open_standard_files(err);
+    if (!rc)
         rc = check_standard_files(err);
     if (!rc)
         rc = choose_hostname(run, err);
@@ -297,25 +306,20 @@ static int hand_over_volumes(struct run *run, struct error *err)
 {
     struct channel_message m;
     int mounts[RUN_MAX_MOUNTS];
-    size_t n = 0;
-    if (run->spec->n_volumes == 0)
+    size_t n = run->spec->n_volumes;
+    if (n == 0)
         return OK;
     int rc = channel_receive(run->sock, CHANNEL_USER, &m, NULL, 0, err);
     if (!rc && (m.a >= IDRANGE_SIZE || m.b >= IDRANGE_SIZE))
         rc = fail(err, E_INTERNAL, "user %u:%u is outside the container", m.a, m.b);
-    for (; !rc && n < run->spec->n_volumes; n++) {
-        rc = volumes_mount(&run->volumes[n], run->spec->volumes[n].read_only, run->range.base + m.a,
-                           run->range.base + m.b, &mounts[n], err);
-        wrap(err, rc, "volume '%s'", run->spec->volumes[n].source);
-        if (rc)
-            break;
+    for (size_t i = 0; !rc && i < n; i++) {
+        mounts[i] = run->volumes[i].mount_fd;
+        rc = volumes_shift(&run->volumes[i], run->spec->volumes[i].read_only, run->range.base + m.a,
+                           run->range.base + m.b, err);
+        wrap(err, rc, "volume '%s'", run->spec->volumes[i].source);
     }
     m = (struct channel_message){.kind = CHANNEL_VOLUMES};
-    if (!rc)
-        rc = channel_send(run->sock, &m, mounts, n, err);
-    for (size_t i = 0; i < n; i++)
-        cleanup_fd(&mounts[i]);
-    return rc;
+    return rc ? rc : channel_send(run->sock, &m, mounts, n, err);
 }
 
 static int pass_signals(struct run *run, struct error *err)
@@ -416,7 +420,7 @@ static void run_done(struct run *run)
     }
     cgroup_remove(&run->cgroup);
     for (size_t i = 0; i < run->spec->n_volumes && i < RUN_MAX_MOUNTS; i++)
-        cleanup_fd(&run->volumes[i].fd);
+        cleanup_fd(&run->volumes[i].mount_fd);
     cleanup_fd(&run->sock);
     cleanup_fd(&run->child_sock);
     cleanup_fd(&run->pidfd);
@@ -445,7 +449,7 @@ int run_container(const struct run_spec *spec, int *exit_status, struct error *e
     };
     run.plan.hostname = run.hostname;
     for (size_t i = 0; i < RUN_MAX_MOUNTS; i++)
-        run.volumes[i].fd = -1;
+        run.volumes[i].mount_fd = -1;
     int status = 0;
     int rc = prepare(&run, err);
     if (!rc)

@@ -82,6 +82,10 @@ struct run_spec {
  */
 int run_container(const struct run_spec *spec, int *exit_status, struct error *err) MUST_CHECK;
 
+/* Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed. For the start of main():
+ * whatever the program opens first would otherwise become the container's input or output. */
+int run_open_standard_files(struct error *err) MUST_CHECK;
+
 /* Exit status of `bulla run` for a code returned by run_container: 126, 127, else 125. */
 int run_exit_status(int code);
 

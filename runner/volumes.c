@@ -75,15 +75,18 @@ int volumes_open(const struct run_volume *v, const char *const *protected_paths,
         rc = check_place(path, protected_paths, err);
     if (rc)
         return rc;
-    *out = (struct volume_source){TAKE_FD(fd), st.st_uid, st.st_gid, S_ISREG(st.st_mode)};
-    return OK;
+    int mount_fd = -1;
+    rc = idmap_copy_mount(fd, &mount_fd, err);
+    if (!rc)
+        *out = (struct volume_source){mount_fd, st.st_uid, st.st_gid, S_ISREG(st.st_mode)};
+    return wrap(err, rc, "volume '%s'", v->source);
 }
 
-int volumes_mount(const struct volume_source *s, bool read_only, uid_t uid, gid_t gid,
-                  int *mount_fd, struct error *err)
+int volumes_shift(const struct volume_source *s, bool read_only, uid_t uid, gid_t gid,
+                  struct error *err)
 {
     const struct idmap map = {s->uid, uid, s->gid, gid, 1};
     CLEANUP(cleanup_fd) int userns = -1;
     int rc = idmap_make_namespace(&map, &userns, err);
-    return rc ? rc : idmap_clone_mount(s->fd, userns, read_only, mount_fd, err);
+    return rc ? rc : idmap_shift_mount(s->mount_fd, userns, read_only, err);
 }

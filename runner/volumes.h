@@ -1,9 +1,10 @@
 /*
  * Volumes: folders and files of the host that the user shows to a container.
  *
- * A source is opened once, checked by what was opened, and mounted from that descriptor; its owner
- * appears as the container's user, other owners as nobody. Some places are never shown: `/`, /proc,
- * /sys, /dev, the runner's state, sockets.
+ * A source is opened once, checked by what was opened, and copied from that descriptor as a
+ * detached mount (at once: later the runner may have left the mount namespace it belongs to); its
+ * owner appears as the container's user, other owners as nobody. Some places are never shown: `/`,
+ * /proc, /sys, /dev, the runner's state, sockets.
  */
 #ifndef BULLA_RUNNER_VOLUMES_H
 #define BULLA_RUNNER_VOLUMES_H
@@ -14,7 +15,7 @@
 #include <sys/types.h>
 
 struct volume_source {
-    int fd; /* O_PATH; -1: none */
+    int mount_fd; /* detached copy; -1: none */
     uid_t uid;
     gid_t gid;
     bool is_file;
@@ -24,9 +25,9 @@ struct volume_source {
  * path), E_NOTFOUND, E_INVALID (neither file nor folder), E_SYS. */
 int volumes_open(const struct run_volume *v, const char *const *protected_paths,
                  struct volume_source *out, struct error *err) MUST_CHECK;
-/* A detached mount of the source on which its owner is host user uid, group gid. */
-int volumes_mount(const struct volume_source *s, bool read_only, uid_t uid, gid_t gid,
-                  int *mount_fd, struct error *err) MUST_CHECK;
+/* Makes the source's owner appear as host user uid, group gid; once per source. */
+int volumes_shift(const struct volume_source *s, bool read_only, uid_t uid, gid_t gid,
+                  struct error *err) MUST_CHECK;
 
 /* Is `path` (absolute, resolved) the same as, above or below `place`? Pure. */
 bool volumes_overlap(const char *path, const char *place);

@@ -108,7 +108,8 @@ int main(int argc, char **argv)
 {
     static struct request r;
     struct error err = ERROR_INIT;
-    int status = 125, rc = OK, c;
+    int status = 125, c;
+    int rc = run_open_standard_files(&err);
     while (!rc && (c = getopt_long(argc, argv, "+e:w:u:v:", options, NULL)) != -1)
         rc = take_option(&r, c, &err);
     if (!rc && optind >= argc)
