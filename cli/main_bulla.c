@@ -148,7 +148,7 @@ static bool wants_help(int argc, char **argv)
 
 static int run_command(const struct command *c, int argc, char **argv)
 {
-    struct context ctx = {.command = c};
+    struct context ctx = {.command = c, .exit_status = -1};
     struct error err = ERROR_INIT;
     const struct option_spec *tables[] = {common_options, c->options, NULL};
     if (wants_help(argc, argv) || (!c->stop_at && argc && strcmp(argv[argc - 1], "--help") == 0)) {
@@ -172,26 +172,58 @@ static int run_command(const struct command *c, int argc, char **argv)
     return status;
 }
 
+/* Common options may stand before the command: how many words they take. */
+static int leading_options(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && argv[at][0] == '-' && argv[at][1]) {
+        const struct option_spec *s = common_options;
+        bool separate = !strchr(argv[at], '=');
+        while (s->name && !(text_starts(argv[at], "--") && strcmp(argv[at] + 2, s->name) == 0))
+            s++;
+        at += s->name && s->kind != OPTION_FLAG && separate ? 2 : 1;
+    }
+    return at < argc ? at - 1 : 0;
+}
+
+/* "bulla --home X verify Y" means "bulla verify --home X Y". words: of the command's name. */
+static void rotate(char **argv, int leading, int words)
+{
+    for (int w = 0; w < words; w++) {
+        char *word = argv[1 + leading + w];
+        memmove((void *)&argv[2 + w], (void *)&argv[1 + w], (size_t)leading * sizeof *argv);
+        argv[1 + w] = word;
+    }
+}
+
+static bool is_word(const char *given, const char *a, const char *b)
+{
+    return strcmp(given, a) == 0 || strcmp(given, b) == 0;
+}
+
 int main(int argc, char **argv)
 {
     /* A closed pipe is a write error like others, not a silent death with a half-done publication.
      */
     (void)signal(SIGPIPE, SIG_IGN);
     int words = 0;
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || is_word(argv[1], "--help", "help")) {
         print_overview(NULL);
         return argc < 2 ? EXIT_USAGE : EXIT_DONE;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_word(argv[1], "--version", "version")) {
         printf("bulla %s\n", BULLA_VERSION);
         return EXIT_DONE;
     }
-    const struct command *c = find_command(argc, argv, &words);
-    if (c)
+    int leading = leading_options(argc, argv);
+    const struct command *c = find_command(argc - leading, argv + leading, &words);
+    if (c) {
+        rotate(argv, leading, words);
         return run_command(c, argc - 1 - words, argv + 1 + words);
+    }
     if (argc == 3 && is_group(argv[1]) && strcmp(argv[2], "--help") == 0) {
         print_overview(argv[1]);
         return EXIT_DONE;
     }
-    return unknown_command(argc, argv);
+    return unknown_command(argc - leading, argv + leading);
 }

@@ -99,7 +99,7 @@ start_registry() {
 }
 restart_registry() {
     stop_registry
-    sed -i "s/^listen:.*/listen: $host/" "$work/registry/registry.yaml"
+    sed -i "s/^listen:.*/listen: \"$host\"/" "$work/registry/registry.yaml"
     start_registry
 }
 umask 077
@@ -107,6 +107,8 @@ export BULLA_HOME=$work/home BULLA_POLICY=$work/policy.json REGISTRY_AUTH_FILE=$
 openssl rand -hex 16 > "$work/admin.password"
 openssl rand -hex 16 > "$work/passphrase"
 export BULLA_PASSPHRASE_FILE=$work/passphrase
+# An empty policy to start from: root names it, so that no policy of this machine mixes in.
+echo '{ "version": 1, "default": "deny" }' > "$BULLA_POLICY"
 
 step "start a registry on 127.0.0.1 over TLS"
 show bulla-registry init "$work/registry" --listen 127.0.0.1:0 --admin alice --password-stdin < "$work/admin.password"
