@@ -168,17 +168,26 @@ static void test_first_publication_with_delegations(void **state)
     assert_int_equal(a->n_added, 2);
 }
 
+static void refused_saying(const char *list, const char *words)
+{
+    struct tuf_accepted *a = NULL;
+    struct error err = ERROR_INIT;
+    assert_int_equal(upload(list, &a, &err), E_INVALID);
+    if (!strstr(err.message, words))
+        fail_msg("%s: %s", list, err.message);
+}
+
 static void test_only_owners_roles_are_taken(void **state)
 {
     (void)state;
-    refused("root targets timestamp", E_INVALID);
-    refused("root targets snapshot", E_INVALID);
-    refused("root targets targets", E_INVALID);
+    refused_saying("root targets timestamp", "'timestamp' cannot be published");
+    refused_saying("root targets snapshot", "'snapshot' cannot be published");
+    refused_saying("root targets targets", "given twice");
     toy_role_add(&repo, TUF_TARGETS, "stray", 1);
     toy_sign(toy_role(&repo, "stray"));
     refused("root targets stray", E_INVALID);
     toy_role_add(&repo, TUF_TARGETS, "../x", 1);
-    refused("root targets ../x", E_INVALID);
+    refused_saying("root targets ../x", "cannot be published");
 }
 
 static void test_too_many_files(void **state)

@@ -511,6 +511,20 @@ static void test_hash_prefixes(void **state)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define BARE(f) cmocka_unit_test_setup_teardown(f, setup_bare, teardown)
 
+static void test_output_is_left_alone_on_failure(void **state)
+{
+    (void)state;
+    toy_publish(&repo);
+    TRUSTED t = start();
+    struct tuf_found found = {.role = "untouched", .n_signers = 9};
+    struct error err = ERROR_INIT;
+    assert_int_equal(
+        tuf_trusted_update_targets(t, "targets", NULL, FILE_OF(&repo.roles[TUF_TARGETS]), &err), 0);
+    assert_int_equal(tuf_trusted_search(t, "v1", &found, &err), E_UNSIGNED);
+    assert_string_equal(found.role, "untouched");
+    assert_int_equal(found.n_signers, 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -541,6 +555,7 @@ int main(void)
         CASE(test_as_many_roles_as_the_limit),
         CASE(test_more_roles_than_the_limit),
         CASE(test_hash_prefixes),
+        CASE(test_output_is_left_alone_on_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -539,6 +539,30 @@ static void test_root_must_set_consistent_snapshot(void **state)
     assert_null(t);
 }
 
+/* The stored snapshot is lost, the stored timestamp is not. */
+static void test_stored_timestamp_alone_stops_snapshot_rollback(void **state)
+{
+    (void)state;
+    toy_republish(&repo);
+    TRUSTED t = start();
+    toy_ok(tuf_trusted_load_timestamp(t, FILE_OF(TIMESTAMP), err));
+    toy_set_int(SNAPSHOT, "version", 1);
+    toy_bump(TIMESTAMP);
+    toy_publish(&repo);
+    EXPECT(E_ROLLBACK, update_timestamp(t, err));
+}
+
+static void test_target_without_a_known_hash(void **state)
+{
+    (void)state;
+    struct js *v1 = js_edit(js_edit(TARGETS->tree, "targets"), "v1");
+    js_remove(js_edit(v1, "hashes"), "sha256");
+    toy_ok(js_set(js_edit(v1, "hashes"), "blake3", js_text_new("00"), err));
+    toy_publish(&repo);
+    TRUSTED t = start();
+    EXPECT(E_INVALID, refresh(t, err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +604,8 @@ int main(void)
         CASE(test_names_outside_bullas_grammar),
         CASE(test_digest_name_must_name_its_content),
         CASE(test_root_must_set_consistent_snapshot),
+        CASE(test_stored_timestamp_alone_stops_snapshot_rollback),
+        CASE(test_target_without_a_known_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

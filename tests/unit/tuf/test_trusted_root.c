@@ -203,6 +203,19 @@ static void test_raised_timestamp_threshold_drops_what_is_stored(void **state)
     EXPECT(E_NO_TRUST, tuf_trusted_use_loaded_timestamp(t, 0, err));
 }
 
+/* A root that comes after the last one was thought to be known is judged by its own date. */
+static void test_root_after_the_last_one_is_judged_again(void **state)
+{
+    (void)state;
+    TRUSTED t = start();
+    toy_bump(ROOT);
+    toy_expire(ROOT);
+    toy_sign(ROOT);
+    toy_ok(tuf_trusted_update_root(t, FILE_OF(ROOT), NULL, err));
+    EXPECT(E_INTERNAL, update_timestamp(t, err));
+    EXPECT(E_EXPIRED, tuf_trusted_finish_root(t, err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +231,7 @@ int main(void)
         CASE(test_new_snapshot_key_ends_fast_forward),
         CASE(test_other_new_keys_keep_the_memory),
         CASE(test_raised_timestamp_threshold_drops_what_is_stored),
+        CASE(test_root_after_the_last_one_is_judged_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
