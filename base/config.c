@@ -169,7 +169,8 @@ struct complaint {
     size_t line, column;
 };
 
-static void note_complaint(cyaml_log_t level, void *context, const char *format, va_list args)
+static PRINTF_LIKE(3, 0) void note_complaint(cyaml_log_t level, void *context, const char *format,
+                                             va_list args)
 {
     struct complaint *complaint = context;
     char text[256];

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/sanitized.h"
 #include "tests/support/scratch.h"
+#include "tests/support/skip.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -84,7 +85,7 @@ static void root_becomes_another_user(void **state)
     assert_int_equal(confine_become(0, NOBODY, &err), E_USAGE);
     assert_int_equal(confine_become(NOBODY, 0, &err), E_USAGE);
     if (geteuid() != 0)
-        skip();
+        skip_test("needs root");
     assert_int_equal(scratch_child(become_nobody, NULL), 0);
     assert_int_equal(scratch_child(become_with_capabilities, NULL), 0);
     assert_int_equal(scratch_child(become_with_saved_root, NULL), 0);

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "tests/support/alloc_fail.h"
 #include "tests/support/scratch.h"
+#include "tests/support/skip.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -350,7 +351,7 @@ static void a_full_disk_is_said_to_be_full(void **state)
 {
     int status = scratch_child(fill_a_disk, *state);
     if (status == COULD_NOT_MOUNT)
-        skip();
+        skip_test("needs the right to mount");
     assert_int_equal(status, 0);
 }
 

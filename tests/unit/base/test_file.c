@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "tests/support/alloc_fail.h"
 #include "tests/support/scratch.h"
+#include "tests/support/skip.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -186,7 +187,7 @@ static void full_and_read_only_disks_are_reported(void **state)
     assert_int_equal(mkdirat(s->fd, "disk", 0700), 0);
     int full = scratch_child(fill_a_disk, *state);
     if (full == COULD_NOT_MOUNT)
-        skip();
+        skip_test("needs the right to mount");
     assert_int_equal(full, 0);
     assert_int_equal(scratch_child(write_to_a_read_only_disk, *state), 0);
 }

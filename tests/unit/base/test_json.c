@@ -102,6 +102,11 @@ static void what_is_not_strict_is_refused(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         refused(bad[i], strlen(bad[i]), E_INVALID);
+}
+
+static void nul_and_length_are_respected(void **state)
+{
+    (void)state;
     refused("{}\0", 3, E_INVALID);
     refused("\0{}", 3, E_INVALID);
     refused("{\"a\0b\":1}", 9, E_INVALID);
@@ -370,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_strict_is_refused),
+        cmocka_unit_test(nul_and_length_are_respected),
         cmocka_unit_test(what_is_strict_is_read),
         cmocka_unit_test(errors_name_line_and_column),
         cmocka_unit_test(depth_is_limited),
