@@ -3,6 +3,7 @@
 #include "client/auth.h"
 #include "client/certs.h"
 #include "client/remote.h"
+#include "tests/support/alloc_fail.h"
 #include "tests/support/scratch.h"
 
 #include <fcntl.h>
@@ -214,6 +215,19 @@ static void a_registrys_own_ca_is_found(void **state)
     assert_int_equal(pem.len, 0);
 }
 
+static int store_and_find(void *context, struct error *err)
+{
+    const struct scratch *s = context;
+    CLEANUP(credentials_done) struct credentials c = {NULL, NULL};
+    int rc = auth_store(scratch_name(s, "run/containers/auth.json"), "h", "u", "p", err);
+    return rc ? rc : auth_find(NULL, "h", &c, err);
+}
+
+static void failing_allocations_are_errors(void **state)
+{
+    alloc_fail_each(store_and_find, *state, 0);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_teardown)
@@ -225,6 +239,7 @@ int main(void)
         CASE(the_usual_files_are_asked_in_order),
         CASE(user_names_are_checked),
         CASE(a_registrys_own_ca_is_found),
+        CASE(failing_allocations_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

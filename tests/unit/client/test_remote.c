@@ -1,6 +1,8 @@
 /* One registry that breaks every rule it can, and what the client makes of it. */
+#include "base/clock.h"
 #include "client/remote.h"
 #include "client/remote_private.h"
+#include "tests/support/alloc_fail.h"
 #include "tests/support/scratch.h"
 #include "tests/support/script_server.h"
 
@@ -30,6 +32,7 @@ struct fixture {
     const char *put_answer; /* of the PUT that ends an upload; NULL: 201 */
     int deletes;
     bool complete; /* a whole PUT body came */
+    int blocks;    /* of 16 KiB that an endless body had taken */
     struct error err;
 };
 
@@ -186,6 +189,11 @@ static void hosts_are_checked(void **state)
         assert_int_equal(remote_open(&options, &f->remote, &f->err), E_USAGE);
         assert_null(f->remote);
     }
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    struct remote_options https = {.host = "127.0.0.1:1"};
+    assert_int_equal(remote_open(&https, &f->remote, &f->err), OK);
+    assert_int_equal(remote_url_get(f->remote, "http://127.0.0.1:1/", 9, &out, &f->err), E_TLS);
+    remote_cleanup(&f->remote);
     struct remote_options half = {.host = "h", .user = "anna"};
     assert_int_equal(remote_open(&half, &f->remote, &f->err), E_USAGE);
     struct remote_options no_ca = {.host = "h", .ca_file = "/nonexistent/ca.crt"};
@@ -272,7 +280,7 @@ static bool endless_body(void *ctx, int fd, const struct script_request *q)
     static const char block[16384] = "x";
     note(f, q);
     bool more = script_printf(fd, "%s", f->answer);
-    for (int i = 0; more && i < 1 << 16; i++)
+    for (f->blocks = 0; more && f->blocks < 1 << 16; f->blocks++)
         more = script_send(fd, block, sizeof block);
     return false;
 }
@@ -291,6 +299,7 @@ static void bodies_are_bounded(void **state)
     f->answer = "HTTP/1.1 500 Bad\r\n\r\n";
     assert_int_equal(remote_ping(f->remote, &f->err), E_NETWORK);
     expect_says(f, "500");
+    assert_in_range(f->blocks, 1, 1 << 10);
     f->answer = "HTTP/1.1 404 None\r\n\r\n";
     assert_int_equal(remote_trust_get(f->remote, REPO, "tuf/timestamp.json", 16384, &out, &f->err),
                      E_NOTFOUND);
@@ -813,6 +822,7 @@ static void bad_tokens_are_refused(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", E_PROTOCOL},
         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", E_PROTOCOL},
         {"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"token\":\"\"}", E_PROTOCOL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"a b\"}", E_PROTOCOL},
         {"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"token\":\"a\\r\\nX: y\"}", E_PROTOCOL},
         /* Refused again with the fresh token: asked once, no more. */
         {"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"token\":\"other\"}", E_UNAUTHORIZED},
@@ -954,6 +964,33 @@ static void urls_are_fetched_as_given(void **state)
     assert_int_equal(remote_url_get(f->remote, "file:///etc/passwd", 10, &out, &f->err), E_INVALID);
 }
 
+/* --- memory --- */
+
+static int open_and_get(void *context, struct error *err)
+{
+    struct fixture *f = context;
+    CLEANUP(remote_cleanup) struct remote *r = NULL;
+    CLEANUP(bytes_done) struct bytes out = BYTES_INIT;
+    struct remote_options options = {.host = script_server_host(f->server),
+                                     .user = "anna",
+                                     .password = "secret",
+                                     .plain_http = true};
+    int rc = remote_open(&options, &r, err);
+    if (!rc)
+        rc = remote_trust_get(r, REPO, "tuf/1.root.json", 100, &out, err);
+    return rc;
+}
+
+/* libcurl does not always say that it was memory that failed. */
+static void failing_allocations_are_errors(void **state)
+{
+    struct fixture *f = *state;
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    start(f, answer_as_told, NULL, NULL);
+    assert_int_equal(open_and_get(f, &f->err), OK); /* libraries set themselves up once */
+    alloc_fail_each(open_and_get, f, E_NETWORK);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -994,6 +1031,7 @@ int main(void)
         CASE(pairs_have_two_results),
         CASE(roles_are_posted),
         CASE(urls_are_fetched_as_given),
+        CASE(failing_allocations_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,5 +258,6 @@ int main(void)
         CASE(downgrades_to_http_are_refused),
         CASE(plain_servers_are_named),
     };
+    (void)setenv("OPENSSL_CONF", TEST_DATA "/client/weak-openssl.cnf", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
