@@ -237,8 +237,8 @@ setup() { bulla_setup; }
     expect 1 "bulla login"
     run bulla login "$REGISTRY_HOST" --username admin --password-stdin <<< "wrong"
     expect 1
-    bulla-registry --config "$REGISTRY_DIR/registry.yaml" user add reader --password-stdin <<< "readpass"
-    bulla-registry --config "$REGISTRY_DIR/registry.yaml" grant add reader 'acme/*' pull
+    bulla-registry user add reader --password-stdin --config "$REGISTRY_DIR/registry.yaml" <<< "readpass"
+    bulla-registry grant add reader 'acme/*' pull --config "$REGISTRY_DIR/registry.yaml"
     export REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/reader.json
     run bulla login "$REGISTRY_HOST" --username reader --password-stdin <<< "readpass"
     expect 0
@@ -292,7 +292,7 @@ setup() { bulla_setup; }
     expect 1 "needs signatures of 2 keys"
     run bulla sign "$REGISTRY_HOST/acme/multi:v1" --key targets --key targets2
     expect 0
-    run bulla verify "$REGISTRY_HOST/acme/multi:v1" --json
+    run --separate-stderr bulla verify "$REGISTRY_HOST/acme/multi:v1" --json
     [[ $(jq '.signers | length' <<< "$output") == 2 ]]
     run bulla trust init "$REGISTRY_HOST/acme/multi2" --root-key root --root-threshold 2
     expect 2 "threshold"
