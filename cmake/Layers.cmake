@@ -15,6 +15,9 @@ function(bulla_layer name)
   target_link_libraries(bulla_${name} ${scope} ${ARG_USES} ${ARG_LIBS} Threads::Threads)
 endfunction()
 
+# All programs that are installed, without the tests: what a user builds.
+add_custom_target(programs)
+
 # bulla_program(NAME MAIN LAYER [STATIC] [INSTALL DIR]): skipped while its main file does not exist.
 function(bulla_program name main layer)
   cmake_parse_arguments(ARG "STATIC" "INSTALL" "" ${ARGN})
@@ -35,6 +38,7 @@ function(bulla_program name main layer)
     set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   endif()
   if(ARG_INSTALL)
+    add_dependencies(programs ${name})
     install(TARGETS ${name} RUNTIME DESTINATION ${ARG_INSTALL})
   endif()
 endfunction()

@@ -63,7 +63,7 @@ step "install packages and build"
 "$top/scripts/install-deps.sh" demo
 cd "$top"
 cmake --preset release > /dev/null
-cmake --build --preset release
+cmake --build --preset release --target programs
 export PATH=$top/build/release/bin:$PATH
 
 work=$(mktemp -d /tmp/bulla-quickstart.XXXXXX)
