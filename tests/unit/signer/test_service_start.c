@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -253,14 +254,12 @@ static void gives_up_root(void **state)
     program_serve(p);
     assert_serving(p);
     assert_true(status_has(p->pid, "Uid:\t65534\t65534\t65534\t65534\n"));
-    /* Not dumpable: the kernel gives its files in /proc to root. */
-    CLEANUP(cleanup_free) char *environ_name = text_format("/proc/%d/environ", (int)p->pid);
-    assert_int_equal(stat(environ_name, &st), 0);
-    assert_int_equal(st.st_uid, 0);
     assert_int_equal(lstat(scratch_name(p->dir, "run/s.sock"), &st), 0);
     assert_int_equal(st.st_uid, 1); /* daemon: may connect; nobody else but root may */
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(stat(scratch_name(p->dir, "signer/signer.db"), &st), 0);
+    assert_int_equal(st.st_uid, 65534);
+    assert_int_equal(stat(scratch_name(p->dir, "signer/lock"), &st), 0);
     assert_int_equal(st.st_uid, 65534);
     CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
     toy_ok(ask(p, &json, err));
@@ -268,6 +267,41 @@ static void gives_up_root(void **state)
     assert_int_equal(program_wait(p), 0);
     program_serve(p); /* and again over what it left behind */
     assert_serving(p);
+}
+
+/* Dumpable as any program before service_start: only what that does is seen. */
+static int start_as_nobody(struct program *p, int out)
+{
+    struct error err = ERROR_INIT;
+    CLEANUP(server_config_done) struct server_config config = {0};
+    if (dup2(out, 1) < 0 || setgid(65534) || setuid(65534) || prctl(PR_SET_DUMPABLE, 1))
+        return 90;
+    int rc = server_config_load(scratch_name(p->dir, "registry.yaml"), &config, &err);
+    const struct service_start start = {.config = &config};
+    return rc || service_start(&start, &err);
+}
+
+static void cannot_be_dumped(void **state)
+{
+    struct program *p = *state;
+    struct stat st;
+    int out[2];
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(p->dir->path, 65534, 65534), 0);
+    assert_int_equal(chown(scratch_name(p->dir, "passphrase"), 65534, 65534), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    p->pid = fork();
+    assert_true(p->pid >= 0);
+    if (p->pid == 0)
+        _exit(start_as_nobody(p, out[1]));
+    close(out[1]);
+    p->out = out[0];
+    assert_serving(p);
+    /* The kernel gives the files in /proc of what may not be dumped to root. Source: proc(5). */
+    CLEANUP(cleanup_free) char *name = text_format("/proc/%d/environ", (int)p->pid);
+    assert_int_equal(stat(name, &st), 0);
+    assert_int_equal(st.st_uid, 0);
 }
 
 /* --- not starting --- */
@@ -347,8 +381,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(serves_confined_and_ends), CASE(second_one_is_refused), CASE(ends_with_its_parent),
-        CASE(dead_parent_is_noticed),   CASE(gives_up_root),         CASE(open_passphrase_file),
-        CASE(wrong_passphrase_file),    CASE(words_are_checked),     CASE(bad_configuration),
+        CASE(dead_parent_is_noticed),   CASE(gives_up_root),         CASE(cannot_be_dumped),
+        CASE(open_passphrase_file),     CASE(wrong_passphrase_file), CASE(words_are_checked),
+        CASE(bad_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
