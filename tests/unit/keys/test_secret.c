@@ -188,6 +188,9 @@ static pid_t start_session(const struct session *session, int *master, int *slav
     assert_true(*slave >= 0);
     pid_t pid = fork();
     if (pid == 0) {
+        /* A failed test must not leave a child behind that waits for ever. */
+        (void)alarm(20);
+        close(*master);
         if (setsid() < 0 || ioctl(*slave, TIOCSCTTY, 0))
             _exit(9);
         _exit(child_asks(session));
