@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MAX_DATABASE ((size_t)1 << 20) /* far above real images; CVE-2026-47262: unbounded ones */
 #define MAX_NAME     255
@@ -53,6 +54,11 @@ static int read_database(int root_fd, const char *path, struct bytes *out, struc
     int rc = path_open(root_fd, path, PATH_IN_ROOT, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd, err);
     if (rc == E_NOTFOUND)
         return OK;
+    struct stat st;
+    if (!rc && fstat(fd, &st))
+        rc = fail_sys(err, errno, "look at it");
+    if (!rc && !S_ISREG(st.st_mode))
+        rc = fail(err, E_INVALID, "it is no file");
     if (!rc)
         rc = file_read_fd(fd, MAX_DATABASE, out, err);
     if (!rc && out->len && memchr(out->data, 0, out->len))

@@ -133,11 +133,11 @@ setup() {
         rm "$root/etc/$file"
         mkfifo "$root/etc/$file"
         run timeout 10 run-folder -u ann:staff "$root" -- true
-        expect_line 125 "/etc/$file"
+        expect_line 125 "/etc/$file': it is no file"
         rm "$root/etc/$file"
         mkdir "$root/etc/$file"
         run run-folder -u ann:staff "$root" -- true
-        expect_line 125 "/etc/$file"
+        expect_line 125 "/etc/$file': it is no file"
         rmdir "$root/etc/$file"
         ln -s /dev/zero "$root/etc/$file"
         run timeout 10 run-folder -u ann:staff "$root" -- true
