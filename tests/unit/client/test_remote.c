@@ -337,10 +337,14 @@ static void silence_is_given_up(void **state)
     struct descriptor d = descriptor_of("0123456789", 10);
     start(f, stalls, NULL, NULL);
     f->remote->http_options.limits = (struct http_limits){
-        .connect_ms = 5000, .small_ms = 300, .stall_s = 1, .upload_stall_s = 1};
+        .connect_ms = 5000, .small_ms = 300, .stall_s = 60, .upload_stall_s = 60};
     f->answer = "";
+    int64_t start_ms = clock_monotonic_ms();
     assert_int_equal(remote_ping(f->remote, &f->err), E_NETWORK);
     expect_says(f, "too slow");
+    assert_in_range(clock_monotonic_ms() - start_ms, 250, 20000);
+    http_cleanup(&f->remote->http); /* it has its own copy of the limits */
+    f->remote->http_options.limits.stall_s = 1;
     f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234";
     assert_int_equal(blob_writer_new(f->store, &w, &f->err), OK);
     assert_int_equal(remote_blob_fetch(f->remote, REPO, &d, w, NULL, &f->err), E_NETWORK);
