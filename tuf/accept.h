@@ -46,8 +46,13 @@ struct tuf_accepted {
  * against the old one, whose expiry is ignored, and itself; the first root: itself), version
  * exactly +1 (first: 1), not expired, collection and role names, sizes, delegations, target names.
  * A change equal byte for byte to the current file is allowed and ignored. A role that no reachable
- * delegation names any more is dropped. E_CONFLICT: version is not current + 1. E_SIGNATURE,
- * E_EXPIRED, E_BINDING, E_INVALID, E_LIMIT.
+ * delegation names any more is dropped; while its file stays among `current`, its version counts
+ * on. A role that is delegated but in neither list is not signed yet and is left out. Every role in
+ * force must verify afterwards for each delegator that names it, so new keys come with new files.
+ * Under an expired root only a new root is taken. Digests leave x-bulla-banned only if the root
+ * keys have signed the new targets file, too. Expiry of roles that stay as they are does not
+ * matter. E_CONFLICT: version is not current + 1 (judged before signatures). E_SIGNATURE,
+ * E_EXPIRED, E_BINDING, E_INVALID, E_LIMIT; *out only on success.
  */
 int tuf_accept(const struct tuf_accept_input *input, struct tuf_accepted **out,
                struct error *err) MUST_CHECK;

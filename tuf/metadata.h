@@ -132,15 +132,16 @@ bool tuf_delegation_covers(const struct tuf_delegation *delegation, const char *
 
 /*
  * Threshold of distinct keys: counts each key of `role` once, however many ids or signatures it
- * has. 0 or E_SIGNATURE ("2 of 3 needed signatures are valid"). n_valid may be NULL. signers (may
- * be NULL) receives up to max_signers ids that count. Source: TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3.
+ * has. 0 or E_SIGNATURE ("2 of 3 needed signatures are valid"). n_valid (may be NULL) is written in
+ * both cases. signers (may be NULL) receives up to max_signers ids that count. Source:
+ * TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3.
  */
 int tuf_verify_threshold(const struct tuf_metadata *m, const struct tuf_keys *keys,
                          const struct tuf_role_keys *role, struct key_id *signers,
                          size_t max_signers, size_t *n_valid, struct error *err) MUST_CHECK;
 
-/* length and hashes of `meta` against the bytes of a file. E_DIGEST. `strict`: both must be given.
- */
+/* length and hashes of `meta` against the bytes of a file. E_DIGEST. `strict`: length and SHA-256
+ * must be given, else E_INVALID. */
 int tuf_meta_check(const struct tuf_meta *meta, const void *data, size_t len, bool strict,
                    struct error *err) MUST_CHECK;
 
