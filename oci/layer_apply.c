@@ -543,9 +543,12 @@ static int apply_named(struct apply *a, struct place *p, struct error *err)
     }
     rc = find_parent(a, p, err);
     if (!rc) {
-        rc = create(a, p, err);
+        struct error why = ERROR_INIT;
+        rc = create(a, p, &why);
         if (rc == E_EXISTS)
             rc = create_again(a, p, err);
+        else if (rc)
+            rc = fail(err, rc, "%s", why.message);
     }
     return rc;
 }

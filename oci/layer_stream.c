@@ -5,7 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#define N_BLOCKS    4u /* two in work, two to level out uneven speeds */
+#define N_BLOCKS    6u /* three in work, three to level out uneven speeds */
+#define N_HELD      2u /* what the consumer may still look at */
 #define PACKED_SIZE (256u * 1024u)
 
 struct layer_stream {
@@ -15,8 +16,8 @@ struct layer_stream {
     uint8_t *packed; /* PACKED_SIZE */
     int64_t n_packed, n_content;
 
-    /* Blocks go round: the producer fills `made`, the consumer holds `taken` and gives it back at
-     * its next read. Indices count up; the mutex guards everything below. */
+    /* Blocks go round: the producer fills number `made`, the consumer looks at number `taken` − 1
+     * and the one before. Numbers count up; the mutex guards everything below. */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     pthread_t thread;
@@ -24,8 +25,7 @@ struct layer_stream {
     uint8_t *blocks[N_BLOCKS];
     size_t lengths[N_BLOCKS];
     size_t made, taken;
-    bool holds; /* the consumer still uses block taken - 1 */
-    int rc;     /* the producer's failure */
+    int rc; /* the producer's failure */
     struct error err;
 };
 
@@ -88,7 +88,7 @@ static int fill_block(struct layer_stream *s, struct codec_io *io, uint8_t *bloc
 static bool wait_for_room(struct layer_stream *s)
 {
     pthread_mutex_lock(&s->mutex);
-    while (!s->stop && s->made - s->taken + s->holds >= N_BLOCKS)
+    while (!s->stop && s->made - s->taken + N_HELD >= N_BLOCKS)
         pthread_cond_wait(&s->changed, &s->mutex);
     bool go_on = !s->stop;
     pthread_mutex_unlock(&s->mutex);
@@ -129,8 +129,6 @@ static void *produce(void *argument)
 int layer_stream_read(struct layer_stream *s, const void **block, size_t *len, struct error *err)
 {
     pthread_mutex_lock(&s->mutex);
-    s->holds = false;
-    pthread_cond_signal(&s->changed);
     while (s->made == s->taken && !s->ended)
         pthread_cond_wait(&s->changed, &s->mutex);
     int rc = OK;
@@ -140,7 +138,7 @@ int layer_stream_read(struct layer_stream *s, const void **block, size_t *len, s
         *block = s->blocks[s->taken % N_BLOCKS];
         *len = s->lengths[s->taken % N_BLOCKS];
         s->taken++;
-        s->holds = true;
+        pthread_cond_signal(&s->changed);
     } else if (s->rc) {
         rc = s->rc;
         if (err)

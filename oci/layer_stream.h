@@ -32,8 +32,8 @@ struct layer_stream_options {
 
 int layer_stream_open(const struct layer_stream_options *options, struct layer_stream **out,
                       struct error *err) MUST_CHECK;
-/* The next block, valid until the next call; *len == 0: the end. E_INVALID (damaged), E_LIMIT
- * (bomb), E_DIGEST (not `size` bytes), E_SYS. */
+/* The next block, valid until the call after the next; *len == 0: the end. E_INVALID (damaged),
+ * E_LIMIT (bomb), E_DIGEST (not `size` bytes), E_SYS. */
 int layer_stream_read(struct layer_stream *s, const void **block, size_t *len,
                       struct error *err) MUST_CHECK;
 /* Reads on to the end and outputs the digests (NULL where not wanted) and the decompressed size. */

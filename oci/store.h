@@ -112,4 +112,12 @@ enum layer_check { LAYER_CHECK_CACHED, LAYER_CHECK_FULL };
 int store_layer_open(struct store *s, const struct digest *diff_id, enum layer_check check,
                      const char *cache_dir, int *root_fd, struct error *err) MUST_CHECK;
 
+/*
+ * Repair: what was found damaged (E_TAMPERED) is taken out of the store, to be fetched and unpacked
+ * anew. A container that still runs from the layer loses its files. Missing is fine.
+ */
+int store_blob_discard(struct store *s, const struct digest *d, struct error *err) MUST_CHECK;
+int store_layer_discard(struct store *s, const struct digest *diff_id,
+                        struct error *err) MUST_CHECK;
+
 #endif

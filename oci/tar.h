@@ -47,8 +47,8 @@ struct tar_entry {
 
 struct tar_reader;
 
-/* Gives the next block of the archive, valid until the next call; *len == 0: the end. Blocks are
- * multiples of 512 bytes but for the last. */
+/* Gives the next block of the archive, valid until the call after the next; *len == 0: the end.
+ * Blocks are multiples of 512 bytes but for the last. */
 typedef int tar_read_fn(void *context, const void **block, size_t *len, struct error *err);
 
 int tar_reader_new(tar_read_fn *read, void *context, struct tar_reader **out,

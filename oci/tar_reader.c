@@ -7,18 +7,33 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Content of one extended header; what names and attributes need is far less. */
+#define TAR_META_MAX (1u << 20)
+
+struct block {
+    const uint8_t *data;
+    size_t len;
+};
+
+/* A name as an extended header of the current entry gives it. */
+struct raw_name {
+    bool given;
+    struct bytes text;
+};
+
 struct tar_reader {
     struct archive *archive;
     struct archive_entry *entry;
     locale_t locale;
     tar_read_fn *read;
     void *context;
-    const uint8_t *block; /* the last one given to the library */
-    size_t block_len;
-    int64_t given;     /* bytes given to the library so far */
-    int64_t data_seen; /* end of the last piece of this entry */
-    int64_t size;      /* of this entry */
-    int read_rc;       /* what `read` said; OK: nothing wrong */
+    struct block now, before; /* the last two given to the library */
+    int64_t given;            /* bytes given to the library so far */
+    int64_t data_seen;        /* end of the last piece of this entry */
+    int64_t size;             /* of this entry */
+    struct raw_name path, target, sparse_path;
+    bool extended, long_name; /* of the current entry: which kinds of header were seen */
+    int read_rc;              /* what `read` said; OK: nothing wrong */
     struct error read_err;
 };
 
@@ -31,8 +46,8 @@ static la_ssize_t on_read(struct archive *a, void *client, const void **block)
         archive_set_error(a, EIO, "cannot read");
         return -1;
     }
-    r->block = *block;
-    r->block_len = len;
+    r->before = r->now;
+    r->now = (struct block){*block, len};
     r->given += (int64_t)len;
     return (la_ssize_t)len;
 }
@@ -59,6 +74,9 @@ void tar_reader_free(struct tar_reader *r)
     if (r->archive)
         (void)archive_read_free(r->archive);
     tar_locale_free(r->locale);
+    bytes_done(&r->path.text);
+    bytes_done(&r->target.text);
+    bytes_done(&r->sparse_path.text);
     free(r);
 }
 
@@ -152,6 +170,10 @@ static int take_entry(struct tar_reader *r, struct tar_entry *out, struct error 
 {
     struct archive_entry *e = r->entry;
     out->path = archive_entry_pathname(e);
+    if (r->path.given)
+        out->path = bytes_text(&r->path.text);
+    if (r->sparse_path.given)
+        out->path = bytes_text(&r->sparse_path.text);
     if (!out->path)
         return fail(err, E_INVALID, "tar: entry without a name");
     if (!id_valid(archive_entry_uid(e)) || !id_valid(archive_entry_gid(e)))
@@ -168,18 +190,179 @@ static int take_entry(struct tar_reader *r, struct tar_entry *out, struct error 
     r->size = out->size;
     r->data_seen = 0;
     int rc = take_type(e, out, err);
+    if (r->target.given && (out->type == TAR_SYMLINK || out->type == TAR_HARDLINK))
+        out->target = bytes_text(&r->target.text);
     return rc ? rc : take_xattrs(e, out, err);
 }
+
+/* --- names in extended headers --- */
+
+/*
+ * The library cuts names at a NUL, which an extended header can hold, and composes their letters
+ * (two names that differ become one). Both would make it see another tree than other readers see.
+ * So the extended headers of an entry are read once more: NULs are refused, names taken as they
+ * stand.
+ */
+
+#define UNIT 512
+
+/* Copies len bytes of the archive at `offset`; false where they are no longer at hand. */
+static bool copy_range(const struct tar_reader *r, int64_t offset, size_t len, uint8_t *out)
+{
+    int64_t now = r->given - (int64_t)r->now.len, before = now - (int64_t)r->before.len;
+    if (offset < before || offset + (int64_t)len > r->given)
+        return false;
+    size_t old = 0;
+    if (offset < now) {
+        old = len < (size_t)(now - offset) ? len : (size_t)(now - offset);
+        memcpy(out, r->before.data + (offset - before), old);
+        offset += (int64_t)old;
+    }
+    if (len > old)
+        memcpy(out + old, r->now.data + (offset - now), len - old);
+    return true;
+}
+
+/* Attributes may be binary; everything else is text. */
+static bool may_hold_nul(const uint8_t *key, size_t len)
+{
+    static const char *const prefixes[] = {"SCHILY.xattr.", "LIBARCHIVE.xattr."};
+    for (size_t i = 0; i < 2; i++)
+        if (len > strlen(prefixes[i]) && memcmp(key, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool key_is(const uint8_t *key, size_t len, const char *text)
+{
+    return bytes_equal(key, len, text, strlen(text));
+}
+
+/* Keeps the last value of a key. */
+static int keep_name(struct raw_name *name, const uint8_t *value, size_t len, struct error *err)
+{
+    bytes_clear(&name->text);
+    name->given = true;
+    return bytes_append(&name->text, value, len, err);
+}
+
+static int take_record(struct tar_reader *r, const uint8_t *key, size_t key_len,
+                       const uint8_t *value, size_t len, struct error *err)
+{
+    if (memchr(key, 0, key_len) || (!may_hold_nul(key, key_len) && memchr(value, 0, len)))
+        return fail(err, E_INVALID, "tar: a name holds a NUL");
+    if (key_is(key, key_len, "path"))
+        return keep_name(&r->path, value, len, err);
+    if (key_is(key, key_len, "linkpath"))
+        return keep_name(&r->target, value, len, err);
+    if (key_is(key, key_len, "GNU.sparse.name"))
+        return keep_name(&r->sparse_path, value, len, err);
+    return OK;
+}
+
+/* Records "LEN KEY=VALUE\n", LEN counting all of it. Source: POSIX pax, "Extended Header". */
+static int take_records(struct tar_reader *r, const uint8_t *p, size_t left, struct error *err)
+{
+    int rc = OK;
+    while (!rc && left) {
+        const uint8_t *blank = memchr(p, ' ', left < 20 ? left : 20);
+        uint64_t len = 0;
+        if (!blank || text_to_u64((const char *)p, (size_t)(blank - p), left, &len, NULL) ||
+            len < (size_t)(blank - p) + 2 || p[len - 1] != '\n')
+            return fail(err, E_INVALID, "tar: malformed extended header");
+        const uint8_t *key = blank + 1, *end = p + len - 1;
+        const uint8_t *equals = memchr(key, '=', (size_t)(end - key));
+        if (!equals)
+            return fail(err, E_INVALID, "tar: malformed extended header");
+        rc = take_record(r, key, (size_t)(equals - key), equals + 1, (size_t)(end - equals - 1),
+                         err);
+        p += len;
+        left -= (size_t)len;
+    }
+    return rc;
+}
+
+static int check_long_name(const uint8_t *p, size_t len, struct error *err)
+{
+    size_t text = strnlen((const char *)p, len);
+    for (size_t i = text; i < len; i++)
+        if (p[i])
+            return fail(err, E_INVALID, "tar: a name holds a NUL");
+    return OK;
+}
+
+/* Octal digits, blanks around them. */
+static bool meta_size(const uint8_t *field, size_t *out)
+{
+    size_t size = 0, i = 0;
+    while (i < 12 && field[i] == ' ')
+        i++;
+    for (; i < 12 && field[i] >= '0' && field[i] <= '7'; i++)
+        size = size * 8 + (size_t)(field[i] - '0');
+    *out = size;
+    return (i == 12 || field[i] == ' ' || !field[i]) && size <= TAR_META_MAX;
+}
+
+/* One header at *offset; *more: it was an extended one, *offset is behind its content. */
+static int take_header(struct tar_reader *r, int64_t *offset, bool *more, struct error *err)
+{
+    uint8_t header[UNIT];
+    size_t size;
+    *more = false;
+    if (!copy_range(r, *offset, sizeof header, header))
+        return fail(err, E_LIMIT, "tar: the headers of an entry are too large");
+    char type = (char)header[156];
+    if (!type || !strchr("xXgLK", type))
+        return OK;
+    if (!meta_size(header + 124, &size))
+        return fail(err, E_LIMIT, "tar: an extended header is too large");
+    CLEANUP(cleanup_free) uint8_t *content = malloc(size + 1);
+    if (!content)
+        return fail_nomem(err);
+    if (!copy_range(r, *offset + UNIT, size, content))
+        return fail(err, E_LIMIT, "tar: the headers of an entry are too large");
+    *offset += UNIT + (int64_t)((size + UNIT - 1) / UNIT * UNIT);
+    *more = true;
+    if (type == 'L' || type == 'K') {
+        r->long_name = true;
+        return check_long_name(content, size, err);
+    }
+    /* Global headers describe the archive; the library takes no names from them, nor do we. */
+    if (type == 'g')
+        return OK;
+    if (r->extended)
+        return fail(err, E_INVALID, "tar: an entry has two extended headers");
+    r->extended = true;
+    return take_records(r, content, size, err);
+}
+
+static int take_headers(struct tar_reader *r, struct error *err)
+{
+    int64_t offset = archive_read_header_position(r->archive);
+    int64_t end = archive_filter_bytes(r->archive, 0);
+    bool more = true;
+    int rc = OK;
+    r->path.given = r->target.given = r->sparse_path.given = false;
+    r->extended = r->long_name = false;
+    while (!rc && more && offset < end)
+        rc = take_header(r, &offset, &more, err);
+    /* Readers differ in which of two long names they take. */
+    if (!rc && r->long_name && (r->path.given || r->target.given))
+        rc = fail(err, E_INVALID, "tar: an entry has two names");
+    return rc;
+}
+
+/* --- entries --- */
 
 /* Other readers may take what lies behind the end mark for more entries. */
 static int check_rest_of_block(const struct tar_reader *r, struct error *err)
 {
-    int64_t start = r->given - (int64_t)r->block_len;
+    int64_t start = r->given - (int64_t)r->now.len;
     int64_t used = archive_filter_bytes(r->archive, 0);
     if (used < start || used > r->given)
         return OK;
-    for (size_t i = (size_t)(used - start); i < r->block_len; i++)
-        if (r->block[i])
+    for (size_t i = (size_t)(used - start); i < r->now.len; i++)
+        if (r->now.data[i])
             return fail(err, E_INVALID, "tar: data behind the end of the archive");
     return OK;
 }
@@ -197,7 +380,8 @@ int tar_reader_next(struct tar_reader *r, struct tar_entry *out, bool *end, stru
     if (got != ARCHIVE_OK)
         return complain(r, err);
     *end = false;
-    return take_entry(r, out, err);
+    int rc = take_headers(r, err);
+    return rc ? rc : take_entry(r, out, err);
 }
 
 int tar_reader_data(struct tar_reader *r, const void **data, size_t *len, int64_t *offset,
