@@ -59,7 +59,7 @@ static int read_name(const struct segments *s, size_t n_suffix, struct route *ou
         if (rc != 0)
             return rc;
         size_t len = strlen(part);
-        if (used + len + 1 >= sizeof out->repository || strchr(part, '/'))
+        if (used + (i > 1) + len >= sizeof out->repository || strchr(part, '/'))
             return fail(err, E_INVALID, "repository name is not valid");
         if (i > 1)
             out->repository[used++] = '/';

@@ -75,6 +75,8 @@ static int verify(struct index_tx *tx, const struct storing *s, struct error *er
     bool changed = false;
     int rc = trust_root(tx, s, &t, err);
     if (rc == 0)
+        rc = tuf_trusted_finish_root(t, err);
+    if (rc == 0)
         rc = tuf_trusted_update_timestamp(t, s->timestamp->data.data, s->timestamp->data.len,
                                           &changed, err);
     if (rc == 0)

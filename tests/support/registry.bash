@@ -4,6 +4,9 @@
 #                               REGISTRY_PORT, REGISTRY_HOST (127.0.0.1:PORT), REGISTRY_CA; log in DIR/log
 #   registry_stop               ends it and waits; registry_kill: with SIGKILL
 #   registry_curl [OPTION…] PATH   curl as the admin; PATH begins with /v2/
+#   registry_status [OPTION…] PATH   the same, prints the HTTP status only
+#   registry_user NAME          makes a user; the password is NAME-password
+#   registry_grant SUBJECT PATTERN ACTIONS
 REGISTRY_USER=admin
 
 registry_init() {
@@ -35,24 +38,31 @@ registry_start() {
         return 1
     fi
     REGISTRY_HOST=127.0.0.1:$REGISTRY_PORT
+    export REGISTRY_DIR REGISTRY_PASSWORD REGISTRY_CA REGISTRY_PID REGISTRY_PORT REGISTRY_HOST
+}
+
+# Whether a process of that number still runs (a zombie does not).
+registry_runs() {
+    local state
+    state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status" 2> /dev/null)
+    [[ -n $state && $state != Z ]]
 }
 
 registry_end() {
     [[ -n ${REGISTRY_PID:-} ]] || return 0
-    local signer
-    signer=$(cat "/proc/$REGISTRY_PID/task/$REGISTRY_PID/children" 2> /dev/null)
-    kill "-$1" "$REGISTRY_PID" 2> /dev/null
-    wait "$REGISTRY_PID" 2> /dev/null
-    REGISTRY_STATUS=$?
-    REGISTRY_PID=
+    local pids pid i
     # The signing service ends with its parent; the next one needs its lock and socket.
-    local pid i
-    for pid in $signer; do
-        for ((i = 0; i < 100; i++)); do
-            kill -0 "$pid" 2> /dev/null || break
+    pids="$REGISTRY_PID $(cat "/proc/$REGISTRY_PID/task/$REGISTRY_PID/children" 2> /dev/null)"
+    kill "-$1" "$REGISTRY_PID" 2> /dev/null
+    for pid in $pids; do
+        for ((i = 0; i < 400; i++)); do
+            registry_runs "$pid" || break
             sleep 0.05
         done
     done
+    wait "$REGISTRY_PID" 2> /dev/null
+    REGISTRY_STATUS=$?
+    REGISTRY_PID=
 }
 
 registry_stop() {
@@ -66,4 +76,52 @@ registry_kill() {
 registry_curl() {
     curl -sS --cacert "$REGISTRY_CA" -u "$REGISTRY_USER:$REGISTRY_PASSWORD" "${@:1:$#-1}" \
         "https://$REGISTRY_HOST${*: -1}"
+}
+
+registry_status() {
+    registry_curl -o /dev/null -w '%{http_code}' "$@"
+}
+
+registry_user() {
+    bulla-registry user add "$1" --password-stdin --config "$REGISTRY_DIR/registry.yaml" \
+        <<< "$1-password"
+}
+
+registry_grant() {
+    bulla-registry grant add "$@" --config "$REGISTRY_DIR/registry.yaml"
+}
+
+# digest_of FILE: sha256:… of it.
+digest_of() {
+    echo "sha256:$(sha256sum < "$1" | cut -d ' ' -f 1)"
+}
+
+# push_blob REPOSITORY FILE: in one POST; prints the digest.
+push_blob() {
+    local digest
+    digest=$(digest_of "$2")
+    [[ $(registry_status -X POST -H 'Content-Type: application/octet-stream' --data-binary "@$2" \
+        "/v2/$1/blobs/uploads/?digest=$digest") == 201 ]] && echo "$digest"
+}
+
+# push_image REPOSITORY TAG [TEXT]: a small image whose layer is TEXT; prints the manifest's digest.
+push_image() {
+    local dir config layer
+    dir=$(mktemp -d "$BATS_TEST_TMPDIR/image.XXXX")
+    printf '%s' "${3:-layer of $1:$2}" > "$dir/layer"
+    printf '{"architecture":"amd64","os":"linux"}' > "$dir/config"
+    config=$(push_blob "$1" "$dir/config") && layer=$(push_blob "$1" "$dir/layer") || return
+    image_manifest "$config" "$(stat -c %s "$dir/config")" "$layer" "$(stat -c %s "$dir/layer")" \
+        > "$dir/manifest"
+    [[ $(registry_status -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
+        --data-binary "@$dir/manifest" "/v2/$1/manifests/$2") == 201 ]] && digest_of "$dir/manifest"
+}
+
+# image_manifest CONFIG-DIGEST SIZE LAYER-DIGEST SIZE
+image_manifest() {
+    printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",'
+    printf '"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%s},' \
+        "$1" "$2"
+    printf '"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%s}]}' \
+        "$3" "$4"
 }
