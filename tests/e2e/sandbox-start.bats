@@ -113,8 +113,8 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" ]
     expect 0 box
     run run-folder -w /var/tmp "$root" -- pwd
     expect 0 /var/tmp
-    run run-folder -u ann "$root" -- sh -c 'echo $HOME; id -u; id -g; probe groups'
-    expect 0 "/home/ann
+    run run-folder -u ann "$root" -- sh -c 'env | grep HOME=; id -u; id -g; probe groups'
+    expect 0 "HOME=/home/ann
 1000
 1000
 29 50"

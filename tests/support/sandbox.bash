@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # status and output are set by bats' run
 # Shared by the sandbox tests: a small root with busybox and the probe.
 
 # make_root DIR: the folders every image has, busybox under the usual names, the probe.
