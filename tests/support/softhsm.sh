@@ -6,7 +6,8 @@
 #       ECDSA P-256 key pair under the two hex digits ID (repeated calls add keys to a present token)
 #       and a certificate for it, which pkcs11-helper needs to see the key. SO PIN: 87654321.
 #       Writes DIR/softhsm2.conf and exports SOFTHSM2_CONF and BULLA_PKCS11_MODULE.
-#       SOFTHSM_KEY_TYPE (default EC:prime256v1) chooses another kind of key.
+#       SOFTHSM_KEY_TYPE (default EC:prime256v1) chooses another kind of key;
+#       SOFTHSM_ALWAYS_AUTHENTICATE=1 one that wants the PIN for every signature.
 #   softhsm_module
 #       Prints the path of SoftHSM's module; status 1 where it is not installed.
 
@@ -57,7 +58,7 @@ softhsm_make_token() { # DIR LABEL PIN ID
         > "$dir/log" 2>&1 ||
         ! pkcs11-tool --module "$module" --token-label "$label" --login --pin "$pin" --keypairgen \
             --key-type "${SOFTHSM_KEY_TYPE:-EC:prime256v1}" --id "$id" --label "key $id" \
-            >> "$dir/log" 2>&1 ||
+            ${SOFTHSM_ALWAYS_AUTHENTICATE:+--always-auth} >> "$dir/log" 2>&1 ||
         ! softhsm_certificate "$module" "$dir" "$label" "$id" >> "$dir/log" 2>&1 ||
         ! pkcs11-tool --module "$module" --token-label "$label" --login --pin "$pin" --type cert \
             --write-object "$dir/certificate.der" --id "$id" --label "key $id" \

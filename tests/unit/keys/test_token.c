@@ -193,6 +193,21 @@ static void signs_rsa(void **state)
     signs_with("pkcs11:token=other%3B%20token", "token 'other; token', id 02");
 }
 
+/* As slot 9C of a YubiKey: the card wants the PIN each time, the person types it once. */
+static void signs_with_a_key_that_wants_its_pin_each_time(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("SOFTHSM_ALWAYS_AUTHENTICATE=1 "
+                           "softhsm_make_token \"$1\" strict " PIN " 02"),
+                     0);
+    signs_with("pkcs11:token=strict", "token 'strict', id 02");
+    struct pins pins = pins_of("654321");
+    CLEANUP(signing_key_cleanup) struct signing_key *key = open_key("pkcs11:token=strict", &pins);
+    CLEANUP(bytes_done) struct bytes sig = BYTES_INIT;
+    assert_int_equal(signing_key_sign(key, "hello", 5, &sig, NULL), E_PASSPHRASE);
+    assert_int_equal(pins.asked, 1);
+}
+
 static void public_half_needs_no_pin(void **state)
 {
     (void)state;
@@ -307,6 +322,10 @@ static void refuses_uris_that_name_no_single_key(void **state)
     expect_open(URI_02 ";library-manufacturer=x", E_USAGE);
     expect_open(URI_02 ";type=data", E_USAGE);
     expect_open(URI_02 ";x-colour=blue", E_USAGE);
+    struct signing_key *key = NULL;
+    struct error err = ERROR_INIT;
+    assert_int_equal(token_open(NULL, URI_02 ";x-colour=blue", NULL, &key, &err), E_USAGE);
+    assert_non_null(strstr(err.message, "attributes that are not known"));
     expect_open(URI_02 "?pin-value=" PIN, E_USAGE);
     expect_open(URI_02 "?pin-source=/etc/hostname", E_USAGE);
     expect_open(URI_02 "?module-name=softhsm2", E_USAGE);
@@ -431,6 +450,28 @@ static void pin_prompts_from_files(void **state)
     assert_int_equal(signing_key_seal(key, &word, true, &sig, NULL), E_UNSUPPORTED);
 }
 
+/* The usual content of a slot: a certificate that the key issued to itself. */
+static void self_signed_certificates_are_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        shell("softhsm_make_token \"$1\" itself " PIN " 01; cd \"$1\"; "
+              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 "
+              "-subj /CN=itself -keyout own.key -out own.pem 2> log; "
+              "openssl pkey -in own.key -outform DER -out own.key.der; "
+              "openssl x509 -in own.pem -outform DER -out own.der; "
+              "tool() { pkcs11-tool --module \"$(softhsm_module)\" --token-label itself --login "
+              "--pin " PIN " \"$@\" > log 2>&1; }; "
+              "tool --write-object own.key.der --type privkey --id 02; "
+              "tool --write-object own.der --type cert --id 02"),
+        0);
+    CLEANUP(cleanup_free) struct token_key *keys = NULL;
+    size_t n = 0;
+    assert_int_equal(token_list(NULL, &keys, &n, NULL), OK);
+    assert_non_null(find(keys, n, "CN=itself"));
+    signs_with("pkcs11:token=itself;id=%02", "token 'itself', id 02");
+}
+
 static void certificate_of_another_key_is_found_out(void **state)
 {
     (void)state;
@@ -482,6 +523,7 @@ int main(void)
         cmocka_unit_test(lists_every_key_once),
         cmocka_unit_test(signs_ecdsa),
         cmocka_unit_test(signs_rsa),
+        cmocka_unit_test(signs_with_a_key_that_wants_its_pin_each_time),
         cmocka_unit_test(public_half_needs_no_pin),
         cmocka_unit_test(wrong_pin_is_sent_once),
         cmocka_unit_test(token_sees_one_login),
@@ -495,6 +537,7 @@ int main(void)
         cmocka_unit_test(crash_of_the_helper_harms_nobody),
         cmocka_unit_test(killed_helper_is_reported),
         cmocka_unit_test(pin_prompts_from_files),
+        cmocka_unit_test(self_signed_certificates_are_listed),
         cmocka_unit_test(certificate_of_another_key_is_found_out),
         cmocka_unit_test(removed_token_is_reported),
     };
