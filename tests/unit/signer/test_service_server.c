@@ -296,6 +296,7 @@ static void slow_clients_block_nobody(void **state)
     CLEANUP(signer_set_done) struct signer_set set = {0};
     CLEANUP(cleanup_fd) int silent = raw_connect(l);
     CLEANUP(cleanup_fd) int slow = raw_connect(l);
+    assert_true(silent >= 0);
     raw_send(slow, "BSG1\0\0\1\0\x03", 9);
     int64_t begin_ms = clock_monotonic_ms();
     toy_ok(live_publish(l, fx_first, &set, err));

@@ -186,6 +186,7 @@ static void serves_confined_and_ends(void **state)
 static void second_one_is_refused(void **state)
 {
     struct program *p = *state;
+    write_config(p, "log:\n  level: error\n"); /* both write into one file */
     program_serve(p);
     assert_serving(p);
     pid_t first = p->pid;
