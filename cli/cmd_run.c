@@ -74,6 +74,10 @@ static int start(struct context *ctx, const struct reference *ref, struct store 
         rc = run_plan_constrain(&plan, &decision, err);
     if (!rc)
         rc = open_layers(store, image, &layers, err);
+    if (rc == E_TAMPERED) {
+        struct error why = *err;
+        rc = fail(err, rc, "%s; 'bulla pull %s' puts it right", why.message, ctx->options.args[0]);
+    }
     plan.spec.layer_fds = layers.fds;
     plan.spec.n_layers = layers.n;
     if (!rc)

@@ -68,8 +68,13 @@ static int describe_pull(struct context *ctx, const struct obtained *o, const ch
     char digest[DIGEST_TEXT_MAX], size[24];
     digest_format(&o->verdict.manifest.digest, digest);
     say(ctx, "pulled %s", name);
-    say(ctx, "digest %s  (%s received, %zu blobs, %zu were there)", digest,
-        human_size(o->moved.bytes, size), o->moved.blobs, o->moved.present);
+    if (o->moved.blobs)
+        say(ctx, "digest %s  (%s received, %zu blobs, %zu were there)", digest,
+            human_size(o->moved.bytes, size), o->moved.blobs, o->moved.present);
+    else
+        say(ctx, "digest %s  (everything was there)", digest);
+    if (o->n_repaired)
+        note(ctx, "bulla: replaced %zu damaged parts of the local store", o->n_repaired);
     for (size_t i = 0; i < o->verdict.n_warnings; i++)
         note(ctx, "warning: %s", o->verdict.warnings[i]);
     int rc = result_text(ctx, "reference", name, err);
@@ -95,7 +100,8 @@ int command_pull(struct context *ctx, struct error *err)
     struct obtain_options options = {.verify = &ctx->verify,
                                      .store = store,
                                      .progress = ctx->progress,
-                                     .unpack = geteuid() == 0};
+                                     .unpack = geteuid() == 0,
+                                     .repair = true};
     rc = verify_obtain(&options, &ref, &obtained, err);
     if (!rc)
         rc = describe_pull(ctx, &obtained, reference_format(&ref, name), err);

@@ -130,14 +130,72 @@ static bool has_layers(struct store *s, const struct image *image)
     return true;
 }
 
-static int unpack(const struct obtain_options *o, const struct image *image, struct error *err)
+/* A layer that is there is checked whole; a damaged one makes room for a fresh one. */
+static int repair_layer(const struct obtain_options *o, const struct digest *diff_id,
+                        struct obtained *out, struct error *err)
 {
+    CLEANUP(cleanup_fd) int fd = -1;
+    struct error why = ERROR_INIT;
+    int rc = store_layer_open(o->store, diff_id, LAYER_CHECK_FULL, NULL, &fd, &why);
+    if (rc == OK || rc == E_NOTFOUND)
+        return OK;
+    if (rc != E_TAMPERED && rc != E_INVALID) {
+        *err = why;
+        return rc;
+    }
+    out->n_repaired++;
+    return store_layer_discard(o->store, diff_id, err);
+}
+
+/* The root document and, where it still reads, what it names besides layers. */
+static int discard_documents(struct store *s, const struct descriptor *root, struct error *err)
+{
+    CLEANUP(manifest_cleanup) struct manifest *m = NULL;
     int rc = OK;
-    for (size_t i = 0; !rc && o->unpack && i < image->parsed->n_layers; i++)
-        rc = wrap(err,
-                  store_layer_unpack(o->store, &image->parsed->layers[i],
-                                     &image->config->diff_ids[i], o->progress, err),
-                  "layer %zu", i + 1);
+    if (read_manifest(s, root, &m, err) == OK) {
+        if (m->kind == MANIFEST_IMAGE)
+            rc = store_blob_discard(s, &m->config.digest, err);
+        for (size_t i = 0; !rc && i < m->n_manifests; i++)
+            rc = store_blob_discard(s, &m->manifests[i].digest, err);
+    }
+    return rc ? rc : store_blob_discard(s, &root->digest, err);
+}
+
+/* Blobs are hashed again only where that is asked for: a pull of what is there already. */
+static int repair_blobs(const struct obtain_options *o, struct obtained *out, struct error *err)
+{
+    const struct manifest *m = out->image.parsed;
+    for (size_t i = 0; i < m->n_layers; i++) {
+        CLEANUP(cleanup_fd) int fd = -1;
+        struct digest real;
+        int64_t size;
+        int rc = store_blob_open(o->store, &m->layers[i].digest, &fd, &size, err);
+        if (rc == E_NOTFOUND)
+            continue;
+        if (!rc)
+            rc = digest_of_fd(m->layers[i].digest.alg, fd, &real, NULL, err);
+        if (!rc && !digest_equal(&real, &m->layers[i].digest)) {
+            out->n_repaired++;
+            rc = store_blob_discard(o->store, &m->layers[i].digest, err);
+        }
+        if (rc)
+            return rc;
+    }
+    return OK;
+}
+
+static int unpack(const struct obtain_options *o, struct obtained *out, struct error *err)
+{
+    const struct image *image = &out->image;
+    int rc = OK;
+    for (size_t i = 0; !rc && o->unpack && i < image->parsed->n_layers; i++) {
+        if (o->repair)
+            rc = repair_layer(o, &image->config->diff_ids[i], out, err);
+        if (!rc)
+            rc = store_layer_unpack(o->store, &image->parsed->layers[i],
+                                    &image->config->diff_ids[i], o->progress, err);
+        rc = wrap(err, rc, "layer %zu", i + 1);
+    }
     return rc;
 }
 
@@ -151,6 +209,12 @@ int verify_obtain(const struct obtain_options *o, const struct reference *ref, s
         return rc;
     const struct descriptor *root = &out->verdict.manifest;
     rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
+    if (rc == E_TAMPERED && o->repair) { /* manifest or config: small, fetched again as a whole */
+        out->n_repaired++;
+        rc = discard_documents(o->store, root, err) ? rc : E_NOTFOUND;
+    }
+    if (!rc && o->repair)
+        rc = repair_blobs(o, out, err);
     bool missing = rc == E_NOTFOUND || (!rc && !has_layers(o->store, &out->image));
     if (missing && o->pull == PULL_NEVER)
         return fail(err, E_NOTFOUND, "'%s' is not in the local store; 'bulla pull %s' gets it",
@@ -162,7 +226,7 @@ int verify_obtain(const struct obtain_options *o, const struct reference *ref, s
             rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
     }
     if (!rc)
-        rc = unpack(o, &out->image, err);
+        rc = unpack(o, out, err);
     if (!rc)
         rc = store_name_set(o->store, reference_format(ref, name), root, err);
     return rc;

@@ -29,11 +29,13 @@ struct obtain_options {
     struct progress *progress; /* NULL: quiet */
     enum pull_when pull;
     bool unpack; /* layers are unpacked too */
+    bool repair; /* pull: what is damaged in the store is fetched and unpacked anew */
 };
 struct obtained {
     struct verdict verdict;
     struct image image;
     struct transfer_count moved;
+    size_t n_repaired; /* damaged blobs and layers that were replaced */
 };
 /* Verdict, then whatever is missing is pulled by digest. On failure out->verdict is as
  * verify_reference left it; obtained_done frees either way. */

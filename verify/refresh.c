@@ -135,7 +135,7 @@ static int update_timestamp(struct refresh *r, const struct bytes *timestamp, st
                                           &changed, err);
     if (!rc && changed)
         rc = trust_store_write(r->store, "timestamp", timestamp, err);
-    return wrap(err, rc, "timestamp");
+    return wrap(err, rc, rc == E_ROLLBACK ? "timestamp was rolled back" : "timestamp");
 }
 
 static int update_snapshot(struct refresh *r, bool fetch, struct error *err)

@@ -299,3 +299,25 @@ setup() { bulla_setup; }
     run bulla trust init "$REGISTRY_HOST/acme/multi2" --root-key root --root-key root
     expect 2 "same key"
 }
+
+@test "pull puts a damaged store right; run only refuses" {
+    need_root
+    bulla pull "$REF"
+    image=$(bulla verify "$REF" --json 2> /dev/null | jq -r .digest)
+    layer=$(jq -r '.layers[0].digest' "$BULLA_HOME/images/blobs/sha256/${image#sha256:}")
+    for damaged in "$(find "$BULLA_HOME/images/layers" -path '*/root/text')" \
+        "$BULLA_HOME/images/blobs/sha256/${image#sha256:}" "$BULLA_HOME/images/blobs/sha256/${layer#sha256:}"; do
+        chmod u+w "$damaged"
+        flip_byte "$damaged"
+        if [[ $damaged != *"${layer#sha256:}" ]]; then
+            run bulla run "$REF"
+            expect 125 "puts it right|does not have|changed|damaged"
+        fi
+        run bulla pull "$REF"
+        expect 0 "replaced 1 damaged"
+        run bulla run "$REF"
+        expect 0 "^one$"
+    done
+    run bulla pull "$REF"
+    expect 0 "everything was there"
+}
