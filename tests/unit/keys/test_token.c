@@ -344,6 +344,7 @@ static void module_of_the_uri_is_used(void **state)
     CLEANUP(signing_key_cleanup)
     struct signing_key *key = open_key(URI_02 "?module-path=/usr/lib/softhsm/libsofthsm2.so", NULL);
     assert_int_equal(setenv("BULLA_PKCS11_MODULE", "/usr/lib/softhsm/libsofthsm2.so", 1), 0);
+    assert_string_equal(signing_key_label(key), "token 'Bulla test', id 02");
 }
 
 static void unusable_modules_are_reported(void **state)
