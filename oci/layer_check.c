@@ -139,7 +139,8 @@ static int check_entry(void *context, struct tree_entry *entry, struct error *er
     if (rc)
         return rc;
     if (!bytes_equal(c->expected.data, c->expected.len, c->found.data, c->found.len))
-        return fail(err, E_TAMPERED, "'%s': %s changed", entry->path, difference(&want, &got));
+        return fail(err, E_TAMPERED, "'%s': %s changed", *entry->path ? entry->path : "/",
+                    difference(&want, &got));
     struct layer_stamp stamp = layer_stamp_of(&entry->st, &c->begun);
     c->i++;
     return layer_cache_add(&c->seen, &stamp, err);
