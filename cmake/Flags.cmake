@@ -19,6 +19,11 @@ if(BULLA_SANITIZE)
   add_compile_options(-fsanitize=${BULLA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BULLA_SANITIZE})
 endif()
+if(BULLA_FUZZ)
+  # The fuzzer sees which paths an input takes only in code that is instrumented for it.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
+endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_options(-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
     -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=pattern)
