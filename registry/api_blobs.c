@@ -46,6 +46,8 @@ static int get_blob(struct api_call *c, struct error *err)
     if (rc == 0)
         rc = api_reply_header(c, "Content-Type", err, "application/octet-stream");
     if (rc == 0)
+        rc = api_reply_header(c, "X-Content-Type-Options", err, "nosniff");
+    if (rc == 0)
         rc = api_reply_header(c, "Accept-Ranges", err, "bytes");
     if (rc == 0)
         http_reply_file(c->http, &fd, offset, len);

@@ -34,6 +34,8 @@ int api_reply_manifest(struct api_call *c, const struct index_manifest *row, str
         rc = api_reply_digest(c, &row->digest, err);
     if (rc == 0)
         rc = http_reply_header(c->http, "Content-Type", row->media_type, err);
+    if (rc == 0)
+        rc = http_reply_header(c->http, "X-Content-Type-Options", "nosniff", err);
     if (rc != 0)
         return rc;
     http_reply_status(c->http, 200);
@@ -69,6 +71,9 @@ static int read_media_type(struct api_call *c, char out[MEDIA_TYPE_MAX + 1], str
             return fail(err, E_INVALID, "Content-Type is not a media type");
     memcpy(out, type, len);
     out[len] = '\0';
+    /* It is served as it was sent: never as something that a browser would run. */
+    if (!text_starts(out, "application/"))
+        return fail(err, E_INVALID, "Content-Type '%s' is not a manifest's", out);
     if (text_starts(out, MEDIA_DOCKER_SCHEMA1))
         return fail(err, E_INVALID, "Docker schema 1 manifests are not supported: convert them");
     return 0;

@@ -416,14 +416,23 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
 
 struct framing {
     unsigned n_lengths, n_encodings;
-    bool chunked;
+    bool chunked, bad_name;
 };
+
+/* "Content-Length :" is a length to some readers and an unknown header to the library. */
+static bool is_token(const char *name)
+{
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *name && !name[strspn(name, token)];
+}
 
 static enum MHD_Result count_framing(void *context, enum MHD_ValueKind kind, const char *name,
                                      const char *value)
 {
     (void)kind;
     struct framing *f = context;
+    f->bad_name |= !is_token(name);
     if (strcasecmp(name, "Content-Length") == 0)
         f->n_lengths++;
     if (strcasecmp(name, "Transfer-Encoding") == 0) {
@@ -434,14 +443,15 @@ static enum MHD_Result count_framing(void *context, enum MHD_ValueKind kind, con
 }
 
 /*
- * Two Content-Lengths, or one beside Transfer-Encoding: the library picks one, and what another
- * proxy took for the rest of the body would be served as a second request.
+ * Two Content-Lengths, or one beside Transfer-Encoding, or one that is none to us: the library
+ * picks one, and what another proxy took for the rest of the body would be served as a second
+ * request.
  */
 static bool framing_ambiguous(const struct http_request *r)
 {
-    struct framing f = {0, 0, false};
+    struct framing f = {0, 0, false, false};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_framing, &f);
-    if (f.n_lengths + f.n_encodings > 1)
+    if (f.bad_name || f.n_lengths + f.n_encodings > 1)
         return true;
     return f.n_encodings == 1 && !f.chunked;
 }
