@@ -12,6 +12,16 @@ setup() {
     root=$BATS_FILE_TMPDIR/root
 }
 
+# ended_in_time PID: within ten seconds; its status in $status.
+ended_in_time() {
+    for _ in $(seq 200); do
+        kill -0 "$1" 2> /dev/null || break
+        sleep 0.05
+    done
+    kill -9 "$1" 2> /dev/null || true
+    wait "$1" 2> /dev/null && status=0 || status=$?
+}
+
 @test "the command's status is passed on" {
     run run-folder "$root" -- true
     expect 0 ""
@@ -161,7 +171,7 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" ]
             sleep 0.05
         done
         kill -s "$signal" $pid
-        wait $pid && status=0 || status=$?
+        ended_in_time $pid
         [ "$status" -eq 9 ]
         grep -q got "$BATS_TEST_TMPDIR/out"
     done
@@ -175,10 +185,8 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" ]
         grep -q '^SigBlk:.*[1-9a-f]' /proc/$pid/status 2> /dev/null && break
     done
     kill -TERM $pid
-    start=$SECONDS
-    wait $pid && status=0 || status=$?
+    ended_in_time $pid
     [ "$status" -eq 143 ]
-    [ $((SECONDS - start)) -lt 10 ]
 }
 
 @test "orphans are reaped, and end with the command" {
