@@ -25,6 +25,7 @@ registry_start() {
     # bats waits for everything that holds its descriptor 3.
     bulla-registry serve --config "$1/registry.yaml" > "$1/out" 2>> "$1/log" 3>&- &
     REGISTRY_PID=$!
+    echo "$REGISTRY_PID" > "$1/pid"
     local i
     for ((i = 0; i < 300; i++)); do
         REGISTRY_PORT=$(sed -n 's/^listening on .*://p' "$1/out" 2> /dev/null || true)
@@ -49,8 +50,11 @@ registry_runs() {
 }
 
 registry_end() {
-    [[ -n ${REGISTRY_PID:-} ]] || return 0
     local pids pid i
+    # Started again by a test, seen from teardown_file: the file knows.
+    REGISTRY_PID=$(cat "${REGISTRY_DIR:-/nonexistent}/pid" 2> /dev/null || true)
+    [[ -n $REGISTRY_PID ]] || return 0
+    rm -f "$REGISTRY_DIR/pid"
     # The signing service ends with its parent; the next one needs its lock and socket.
     pids="$REGISTRY_PID $(cat "/proc/$REGISTRY_PID/task/$REGISTRY_PID/children" 2> /dev/null)"
     kill "-$1" "$REGISTRY_PID" 2> /dev/null
