@@ -16,15 +16,14 @@ struct tar_writer {
     struct error write_err;
 };
 
+/* A failure is kept here and not told to the library: once it knows of one, it forgets to free what
+ * it holds (3.6). */
 static la_ssize_t on_write(struct archive *a, void *client, const void *data, size_t len)
 {
     struct tar_writer *w = client;
+    (void)a;
     if (!w->write_rc)
         w->write_rc = w->write(w->context, data, len, &w->write_err);
-    if (w->write_rc) {
-        archive_set_error(a, EIO, "cannot write");
-        return -1;
-    }
     return (la_ssize_t)len;
 }
 
@@ -46,11 +45,10 @@ void tar_writer_free(struct tar_writer *w)
     if (!w)
         return;
     archive_entry_free(w->entry);
-    if (w->archive) {
-        /* Without an explicit end the library would still write one. */
-        (void)archive_write_fail(w->archive);
+    /* Without an explicit end the library writes one now: nobody wants it any more. */
+    w->write_rc = w->write_rc ? w->write_rc : E_INTERRUPTED;
+    if (w->archive)
         (void)archive_write_free(w->archive);
-    }
     tar_locale_free(w->locale);
     free(w);
 }
@@ -123,13 +121,13 @@ int tar_writer_entry(struct tar_writer *w, const struct tar_entry *entry, struct
         archive_entry_xattr_add_entry(e, entry->xattrs[i].name, entry->xattrs[i].value,
                                       entry->xattrs[i].len);
     int got = archive_write_header(w->archive, e);
-    return got == ARCHIVE_OK ? OK : wrap(err, complain(w, err), "'%s'", entry->path);
+    return got == ARCHIVE_OK && !w->write_rc ? OK : complain(w, err);
 }
 
 int tar_writer_data(struct tar_writer *w, const void *data, size_t len, struct error *err)
 {
     la_ssize_t n = archive_write_data(w->archive, data, len);
-    if (n < 0)
+    if (n < 0 || w->write_rc)
         return complain(w, err);
     /* The library cuts what goes beyond the header's size. */
     if ((size_t)n != len)
@@ -141,5 +139,6 @@ int tar_writer_finish(struct tar_writer *w, struct error *err)
 {
     CLEANUP(tar_locale_leave) locale_t before = uselocale(w->locale);
     (void)before;
-    return archive_write_close(w->archive) == ARCHIVE_OK ? OK : complain(w, err);
+    int got = archive_write_close(w->archive);
+    return got == ARCHIVE_OK && !w->write_rc ? OK : complain(w, err);
 }
