@@ -63,9 +63,10 @@ static void load_stored(struct refresh *r)
         log_debug("stored snapshot: %s", why.message);
 }
 
-static void versioned(char *out, size_t size, int64_t version, const char *role)
+/* <prefix><role, percent-encoded>.json */
+static void encoded(char *out, size_t size, const char *prefix, const char *role)
 {
-    size_t used = (size_t)snprintf(out, size, "%" PRId64 ".", version);
+    size_t used = (size_t)snprintf(out, size, "%s", prefix);
     for (const char *p = role; *p && used + 9 < size; p++) {
         bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
                      (*p >= '0' && *p <= '9') || strchr("_.-~", *p);
@@ -75,6 +76,13 @@ static void versioned(char *out, size_t size, int64_t version, const char *role)
     (void)snprintf(out + used, size - used, ".json");
 }
 
+static void versioned(char *out, size_t size, int64_t version, const char *role)
+{
+    char prefix[32];
+    (void)snprintf(prefix, sizeof prefix, "%" PRId64 ".", version);
+    encoded(out, size, prefix, role);
+}
+
 /* Versioned name where the root says consistent_snapshot, else the plain one (bare TUF only). */
 static void role_file(const struct refresh *r, char *out, size_t size, int64_t version,
                       const char *role)
@@ -82,7 +90,7 @@ static void role_file(const struct refresh *r, char *out, size_t size, int64_t v
     if (tuf_root_consistent_snapshot(tuf_trusted_root(r->view->trusted)))
         versioned(out, size, version, role);
     else
-        (void)snprintf(out, size, "%s.json", role);
+        encoded(out, size, "", role);
 }
 
 static int accept_root(struct refresh *r, const struct bytes *root, struct error *err)

@@ -22,6 +22,11 @@ struct fixture {
     size_t n_log;
 };
 
+/* What a repository without consistent snapshots has. */
+static const struct {
+    const char *file, *role;
+} plain[] = {{"snapshot.json", "snapshot"}, {"targets.json", "targets"}, {"a%2Fb%3F.json", "a/b?"}};
+
 static int serve_role(struct fixture *f, const char *name, struct bytes *out, struct error *err)
 {
     int64_t version = 0;
@@ -29,6 +34,11 @@ static int serve_role(struct fixture *f, const char *name, struct bytes *out, st
     if (strcmp(name, "timestamp.json") == 0)
         return bytes_append(out, f->repo.roles[TUF_TIMESTAMP].file.data,
                             f->repo.roles[TUF_TIMESTAMP].file.len, err);
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        if (strcmp(name, plain[i].file) == 0) {
+            const struct bytes *file = &toy_role(&f->repo, plain[i].role)->file;
+            return bytes_append(out, file->data, file->len, err);
+        }
     if (sscanf(name, "%" SCNd64 ".%63[^.].json", &version, role) != 2)
         return (fail)(err, E_NOTFOUND, "no such file");
     if (strcmp(role, "root") == 0)
@@ -334,6 +344,28 @@ static void delegated_roles_are_fetched_when_needed(void **state)
     assert_int_equal(f->n_log, 2);
 }
 
+/* A bare repository may have plain names; those of delegated roles are encoded all the same. */
+static void plain_names_are_encoded(void **state)
+{
+    static const char *const names[] = {"2.root.json", "timestamp.json", "snapshot.json",
+                                        "targets.json", "a%2Fb%3F.json"};
+    struct fixture *f = *state;
+    struct error e = ERROR_INIT;
+    struct toy_role *root = &f->repo.roles[TUF_ROOT];
+    toy_delegate(&f->repo, "targets", "a/b?", "v*", false);
+    js_remove(js_edit(f->repo.roles[TUF_TARGETS].tree, "targets"), "v1");
+    toy_target(&f->repo, "a/b?", "v1", "manifest one");
+    toy_ok(js_set(root->tree, "consistent_snapshot", js_bool_new(false), err));
+    toy_publish(&f->repo);
+    bytes_clear(&f->roots[0]);
+    f->n_roots = 0;
+    keep_root(f);
+    struct refresh_options o = options_at(f, TOY_NOW);
+    o.collection = NULL;
+    assert_int_equal(refresh_with(f, &o, NULL, &e), OK);
+    expect_log(f, names, 5);
+}
+
 /* Only with must_ask off may a stored set stand in. */
 static void must_ask_never_falls_back(void **state)
 {
@@ -366,6 +398,7 @@ int main(void)
         CASE(no_metadata_is_undetermined),
         CASE(damaged_store_files_do_not_lock_the_user_out),
         CASE(delegated_roles_are_fetched_when_needed),
+        CASE(plain_names_are_encoded),
         CASE(must_ask_never_falls_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
