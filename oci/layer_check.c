@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define READ_BLOCK (256u * 1024u)
+#define READ_BLOCK 262144u
 
 struct check {
     struct layer_record record;    /* reading position */

@@ -7,7 +7,7 @@
 
 #define N_BLOCKS    6u /* three in work, three to level out uneven speeds */
 #define N_HELD      2u /* what the consumer may still look at */
-#define PACKED_SIZE (256u * 1024u)
+#define PACKED_SIZE 262144u
 
 struct layer_stream {
     struct layer_stream_options options;

@@ -215,7 +215,8 @@ static int read_xattrs(const struct tree_entry *entry, struct tree_scratch *s, s
             return fail(err, E_LIMIT, "'%s' has too many attributes", entry->path);
         names[n++] = name;
     }
-    qsort(names, n, sizeof names[0], by_bytes);
+    if (n > 1)
+        qsort(names, n, sizeof names[0], by_bytes);
     for (size_t i = 0; !rc && i < n; i++)
         rc = append_xattr(path, names[i], &s->xattrs, err);
     return wrap(err, rc, "'%s'", entry->path);

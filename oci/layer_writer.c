@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define OUT_BLOCK (256u * 1024u)
+#define OUT_BLOCK 262144u
 
 struct layer_writer {
     enum layer_compression form;

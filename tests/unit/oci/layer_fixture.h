@@ -1,6 +1,6 @@
 /* A store in a scratch folder, and beside it files that no layer may touch. */
-#ifndef BULLA_TESTS_LAYER_FIXTURE_H
-#define BULLA_TESTS_LAYER_FIXTURE_H
+#ifndef BULLA_TESTS_UNIT_OCI_LAYER_FIXTURE_H
+#define BULLA_TESTS_UNIT_OCI_LAYER_FIXTURE_H
 
 #include "base/file.h"
 #include "base/path.h"

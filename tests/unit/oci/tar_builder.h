@@ -1,6 +1,6 @@
 /* Archives written header by header, so that tests can say what no tar program would write. */
-#ifndef BULLA_TESTS_TAR_BUILDER_H
-#define BULLA_TESTS_TAR_BUILDER_H
+#ifndef BULLA_TESTS_UNIT_OCI_TAR_BUILDER_H
+#define BULLA_TESTS_UNIT_OCI_TAR_BUILDER_H
 
 #include "base/bytes.h"
 
