@@ -23,10 +23,27 @@ static const char *const masked_sys[] = {
 /* Switches of the host. */
 static const char *const read_only_proc[] = {"bus", "fs", "irq", "sys", "sysrq-trigger", NULL};
 
-struct covers {
-    int null_fd;  /* detached mount of /dev/null */
-    int empty_fd; /* detached mount of an empty folder */
+/*
+ * One kind of cover: /dev/null, or an empty folder. The original goes onto the last target, copies
+ * onto those before: throwing a detached mount away makes the kernel wait for all its CPUs, which
+ * takes longer than everything else here.
+ */
+struct cover {
+    int original;
+    int target; /* found, not covered yet; -1: none */
 };
+
+struct covers {
+    struct cover file, folder;
+};
+
+static void covers_done(struct covers *c)
+{
+    cleanup_fd(&c->file.original);
+    cleanup_fd(&c->file.target);
+    cleanup_fd(&c->folder.original);
+    cleanup_fd(&c->folder.target);
+}
 
 static int open_optional(int fd, const char *path, int *target, struct error *err)
 {
@@ -34,19 +51,32 @@ static int open_optional(int fd, const char *path, int *target, struct error *er
     return rc == E_NOTFOUND ? OK : rc;
 }
 
-static int mask(int fs_fd, const char *path, const struct covers *covers, struct error *err)
+/* Covers the target that waits, and makes `target` (owned, -1: none) the one that does. */
+static int cover_previous(struct cover *c, int target, struct error *err)
+{
+    CLEANUP(cleanup_fd) int previous = c->target;
+    CLEANUP(cleanup_fd) int copy = -1;
+    c->target = target;
+    if (previous < 0)
+        return OK;
+    if (target < 0)
+        return mounts_attach(c->original, previous, "cover", err);
+    int rc = mounts_copy(c->original, MOUNT_ATTR_RDONLY, &copy, err);
+    return rc ? rc : mounts_attach(copy, previous, "cover", err);
+}
+
+static int mask(int fs_fd, const char *path, struct covers *covers, struct error *err)
 {
     CLEANUP(cleanup_fd) int target = -1;
-    CLEANUP(cleanup_fd) int cover = -1;
     struct stat st;
     int rc = open_optional(fs_fd, path, &target, err);
     if (rc || target < 0)
         return rc;
     if (fstat(target, &st))
         return fail_sys(err, errno, "look at '%s'", path);
-    rc = mounts_copy(S_ISDIR(st.st_mode) ? covers->empty_fd : covers->null_fd, MOUNT_ATTR_RDONLY,
-                     &cover, err);
-    return rc ? rc : mounts_attach(cover, target, path, err);
+    rc =
+        cover_previous(S_ISDIR(st.st_mode) ? &covers->folder : &covers->file, TAKE_FD(target), err);
+    return wrap(err, rc, "hide a path before '%s'", path);
 }
 
 static int make_read_only(int fs_fd, const char *path, struct error *err)
@@ -63,7 +93,7 @@ static int make_read_only(int fs_fd, const char *path, struct error *err)
 }
 
 /* How often each CPU ran hot tells what others compute (GHSA-6fw5-f8r9-fgfm). */
-static int mask_thermal(int sys_fd, const struct covers *covers, struct error *err)
+static int mask_thermal(int sys_fd, struct covers *covers, struct error *err)
 {
     CLEANUP(cleanup_fd) int cpus = -1;
     int rc = path_open(sys_fd, "devices/system/cpu", PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0,
@@ -90,19 +120,21 @@ int masks_apply(int proc_fd, int sys_fd, struct error *err)
 {
     static const struct mount_option empty[] = {
         {"mode", "0555"}, {"size", "4k"}, {"nr_inodes", "1"}, {NULL, NULL}};
-    CLEANUP(cleanup_fd) int null_fd = -1;
-    CLEANUP(cleanup_fd) int empty_fd = -1;
-    int rc = devices_copy_null(&null_fd, err);
+    CLEANUP(covers_done) struct covers covers = {{-1, -1}, {-1, -1}};
+    int rc = devices_copy_null(&covers.file.original, err);
     if (!rc)
         rc = mounts_new("tmpfs", empty, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                        &empty_fd, err);
-    const struct covers covers = {null_fd, empty_fd};
+                        &covers.folder.original, err);
     for (const char *const *p = masked_proc; !rc && *p; p++)
         rc = mask(proc_fd, *p, &covers, err);
     for (const char *const *p = masked_sys; !rc && *p; p++)
         rc = mask(sys_fd, *p, &covers, err);
     if (!rc)
         rc = mask_thermal(sys_fd, &covers, err);
+    if (!rc)
+        rc = cover_previous(&covers.file, -1, err);
+    if (!rc)
+        rc = cover_previous(&covers.folder, -1, err);
     for (const char *const *p = read_only_proc; !rc && *p; p++)
         rc = make_read_only(proc_fd, *p, err);
     return rc;
