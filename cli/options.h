@@ -19,7 +19,7 @@ struct option_spec {
     const char *name; /* without dashes; NULL ends a table */
     char letter;      /* 0: none */
     enum option_kind kind;
-    const char *value; /* placeholder in the help: "FILE" */
+    const char *value; /* how the help calls its value: "FILE" */
     const char *help;
 };
 

@@ -169,5 +169,5 @@ expect() {
     expect 0 "No space left"
     grep -q '^status 3$' <<< "$output"
     grep -q 'no images' <<< "$output"
-    ! grep -q 'small/home/.*tmp' <<< "$output"
+    run ! grep 'small/home/.*tmp' <<< "$output"
 }

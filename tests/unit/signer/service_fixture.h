@@ -3,8 +3,8 @@
  *
  * Time is a number that a test moves; children made by fork see it move, too.
  */
-#ifndef BULLA_TESTS_SIGNER_SERVICE_FIXTURE_H
-#define BULLA_TESTS_SIGNER_SERVICE_FIXTURE_H
+#ifndef BULLA_TESTS_UNIT_SIGNER_SERVICE_FIXTURE_H
+#define BULLA_TESTS_UNIT_SIGNER_SERVICE_FIXTURE_H
 
 #include "base/clock.h"
 #include "signer/service.h"

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#define IO_TIMEOUT_MS 400
+#define IO_TIMEOUT_MS 2000
 
 struct live {
     struct fixture *f;
