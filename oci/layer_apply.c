@@ -130,13 +130,14 @@ static int open_or_make_folder(struct apply *a, const char *prefix, int parent_f
     /* ENOTDIR: a whiteout of this layer is the one thing that gives way to a folder. */
     if (rc == E_NOTFOUND || (rc == E_SYS && why.sys == ENOTDIR)) {
         rc = make_folder_on_the_way(a, parent_fd, name, err);
-        return rc ? rc : open_folder(parent_fd, name, fd, err);
-    }
-    if (rc == E_SYS && why.sys == ELOOP)
+        if (!rc)
+            rc = open_folder(parent_fd, name, fd, err);
+    } else if (rc == E_SYS && why.sys == ELOOP) {
         return fail(err, E_INVALID, "'%s' is a link to itself", prefix);
-    if (rc)
+    } else if (rc) {
         return fail(err, rc, "%s", why.message);
-    return check_real_depth(a, *fd, err);
+    }
+    return rc ? rc : check_real_depth(a, *fd, err);
 }
 
 /*

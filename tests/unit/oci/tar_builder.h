@@ -69,22 +69,46 @@ static inline void tar_add(struct bytes *b, const struct tar_member *m)
         tar_block(b, m->data, size);
 }
 
-/* One record "LEN key=value\n" of a pax header, and the header itself; value may hold NULs. */
-static inline void tar_add_pax(struct bytes *b, const char *key, const void *value, size_t len)
+/* One record "LEN key=value\n" of a pax header; value may hold NULs. */
+static inline void tar_pax_record(struct bytes *b, const char *key, const void *value, size_t len)
 {
-    struct bytes record = BYTES_INIT;
     size_t body = strlen(key) + len + 3, total = body + 1;
     char digits[24];
     while ((size_t)snprintf(digits, sizeof digits, "%zu", total) + body != total)
         total = body + strlen(digits);
-    tar_need(bytes_append_format(&record, NULL, "%zu %s=", total, key));
-    tar_need(bytes_append(&record, value, len, NULL));
-    tar_need(bytes_append(&record, "\n", 1, NULL));
+    tar_need(bytes_append_format(b, NULL, "%zu %s=", total, key));
+    tar_need(bytes_append(b, value, len, NULL));
+    tar_need(bytes_append(b, "\n", 1, NULL));
+}
+
+static inline void tar_pax_header(struct bytes *b, const struct bytes *records)
+{
     tar_add(b, &(struct tar_member){.name = "PaxHeaders/x",
                                     .type = 'x',
-                                    .data = (const char *)record.data,
-                                    .size = record.len});
+                                    .data = (const char *)records->data,
+                                    .size = records->len});
+}
+
+static inline void tar_add_pax(struct bytes *b, const char *key, const void *value, size_t len)
+{
+    struct bytes record = BYTES_INIT;
+    tar_pax_record(&record, key, value, len);
+    tar_pax_header(b, &record);
     bytes_done(&record);
+}
+
+struct tar_pair {
+    const char *key, *value;
+};
+
+/* Ends with {NULL, NULL}. */
+static inline void tar_add_pairs(struct bytes *b, const struct tar_pair *pairs)
+{
+    struct bytes records = BYTES_INIT;
+    for (; pairs->key; pairs++)
+        tar_pax_record(&records, pairs->key, pairs->value, strlen(pairs->value));
+    tar_pax_header(b, &records);
+    bytes_done(&records);
 }
 
 /* A long name or link target as GNU tar writes it: type 'L' or 'K'. */

@@ -79,7 +79,11 @@ static void a_size_that_lies_is_refused(void **state)
     static const char negative[12] = {(char)0xff, (char)0xff, (char)0xff, (char)0xff,
                                       (char)0xff, (char)0xff, (char)0xff, (char)0xff,
                                       (char)0xff, (char)0xff, (char)0xff, (char)0xf0};
+    /* 70 GiB */
+    static const char large[12] = {(char)0x80, 0, 0, 0, 0, 0, 0, 0x11, (char)0x80, 0, 0, 0};
     struct layer_fixture *f = *state;
+    tar_add(&f->tar, &(struct tar_member){.name = "a", .type = '0', .raw_size = large});
+    assert_refused(f, E_LIMIT);
     tar_add(&f->tar, &(struct tar_member){.name = "a", .type = '0', .raw_size = huge});
     int rc = unpack(f);
     assert_true(rc == E_LIMIT || rc == E_INVALID);
@@ -97,22 +101,49 @@ static void a_size_that_lies_is_refused(void **state)
     assert_refused(f, E_INVALID);
 }
 
+/* GNU's sparse form 1.0: the map stands before the content. */
+static void add_sparse(struct bytes *b, const char *size, const char *map, const char *content)
+{
+    char data[1024] = {0};
+    const struct tar_pair pairs[] = {{"GNU.sparse.major", "1"},
+                                     {"GNU.sparse.minor", "0"},
+                                     {"GNU.sparse.name", "real-name"},
+                                     {"GNU.sparse.realsize", size},
+                                     {NULL, NULL}};
+    memcpy(data, map, strlen(map));
+    memcpy(data + 512, content, strlen(content));
+    tar_add_pairs(b, pairs);
+    tar_add(b, &(struct tar_member){
+                   .name = "x", .type = '0', .data = data, .size = 512 + strlen(content)});
+}
+
 static void sparse_files_are_bounded(void **state)
 {
     struct layer_fixture *f = *state;
-    /* GNU pax 0.1: 8 EiB of hole and one byte */
-    tar_add_pax(&f->tar, "GNU.sparse.size", "9223372036854775807", 19);
-    tar_add_pax(&f->tar, "GNU.sparse.map", "9223372036854775000,1", 21);
-    tar_file(&f->tar, "a", "x");
-    int rc = unpack(f);
-    assert_true(rc == E_LIMIT || rc == E_INVALID);
-    static const char pax[] = "22 GNU.sparse.major=0\n22 GNU.sparse.minor=1\n"
-                              "33 GNU.sparse.size=8000000000000\n"
-                              "36 GNU.sparse.map=7999999999999,1\n\n";
-    tar_add(&f->tar, &(struct tar_member){.name = "p", .type = 'x', .data = pax});
-    tar_file(&f->tar, "a", "x");
-    rc = unpack(f);
-    assert_true(rc == E_LIMIT || rc == E_INVALID);
+    struct stat st;
+    add_sparse(&f->tar, "100000", "1\n50000\n3\n", "abc");
+    assert_int_equal(unpack(f), OK);
+    assert_int_equal(look(f, "real-name", &st), 0);
+    assert_int_equal(st.st_size, 100000);
+    assert_true(st.st_blocks * 512 < 100000);
+    int fd = -1;
+    assert_int_equal(store_layer_open(f->store, &f->diff_id, LAYER_CHECK_FULL, NULL, &fd, NULL),
+                     OK);
+    cleanup_fd(&fd);
+    /* more than 4 GiB of holes: before the content, and behind it */
+    add_sparse(&f->tar, "5368709120", "1\n5368709117\n3\n", "abc");
+    assert_refused(f, E_LIMIT);
+    add_sparse(&f->tar, "5368709120", "1\n0\n3\n", "abc");
+    assert_refused(f, E_LIMIT);
+    add_sparse(&f->tar, "9223372036854775807", "1\n9223372036854775800\n3\n", "abc");
+    assert_refused(f, E_LIMIT);
+    /* maps that lie */
+    add_sparse(&f->tar, "100", "1\n99\n3\n", "abc");
+    assert_refused(f, E_INVALID);
+    add_sparse(&f->tar, "100", "2\n50\n3\n10\n3\n", "abcabc");
+    assert_refused(f, E_INVALID);
+    add_sparse(&f->tar, "100", "99999999999\n", "abc");
+    assert_refused(f, E_INVALID);
 }
 
 static void data_behind_the_end_is_refused(void **state)

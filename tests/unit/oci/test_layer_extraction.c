@@ -3,6 +3,8 @@
 
 #include "oci/layer_writer.h"
 
+#include <sys/resource.h>
+
 static void assert_refused(struct layer_fixture *f, int code)
 {
     int rc = unpack(f);
@@ -132,7 +134,9 @@ static void overlong_and_deep_names_are_refused(void **state)
 static void depth_cannot_be_built_through_links(void **state)
 {
     struct layer_fixture *f = *state;
-    char path[600] = "", link[16];
+    char path[600] = "", link[16], tmp[128];
+    struct rlimit files, few;
+    struct stat st;
     for (int i = 0; i < 200; i++)
         strcat(path, "d/");
     /* a: 200 deep; l0 → there; l0/d…: 400 deep */
@@ -151,7 +155,15 @@ static void depth_cannot_be_built_through_links(void **state)
         tar_add_pax(&f->tar, "path", inner, strlen(inner));
         tar_folder(&f->tar, "x");
     }
+    /* refused before what is there already is too deep to be removed again */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    few = (struct rlimit){.rlim_cur = 1024, .rlim_max = files.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     assert_refused(f, E_LIMIT);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    (void)snprintf(tmp, sizeof tmp, "%s/home/images/tmp", f->dir);
+    assert_int_equal(stat(tmp, &st), 0);
+    assert_int_equal(st.st_nlink, 2);
 }
 
 static void more_than_a_million_entries_are_refused(void **state)
@@ -305,6 +317,12 @@ static void hard_links_inside_work_and_are_not_written_through(void **state)
     assert_int_equal(a.st_ino, b.st_ino);
     assert_content(f, "a", "one");
     assert_content(f, "c", "two");
+    /* a link to the target is not the target */
+    tar_file(&f->tar, "a", "one");
+    tar_symlink(&f->tar, "s", "a");
+    tar_hardlink(&f->tar, "s", "a");
+    assert_int_equal(unpack(f), OK);
+    assert_content(f, "s", "one");
     /* not to folders, whiteouts, fifos */
     tar_folder(&f->tar, "d/");
     tar_hardlink(&f->tar, "h", "d");
