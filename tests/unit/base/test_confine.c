@@ -64,6 +64,7 @@ static int become_with_capabilities(void *context)
     /* SECBIT_NO_SETUID_FIXUP: the kernel would leave every capability to the new user. */
     NEED(prctl(PR_SET_SECUREBITS, 1 << 2, 0, 0, 0) == 0);
     NEED(confine_become(NOBODY, NOBODY, &err) == E_UNSUPPORTED);
+    NEED(strstr(err.message, "capabilities"));
     return 0;
 }
 
@@ -166,6 +167,7 @@ static int landlock_files(void *context)
     NEED(is_refused(mknod(scratch_name(s, "data/null"), S_IFCHR | 0600, 0x103)));
     NEED(chmod(scratch_name(s, "data/tool"), 0755) == 0);
     char *const argv[] = {(char *)(uintptr_t) "tool", NULL}, *const env[] = {NULL};
+    /* Were it allowed, the script, its own interpreter, would go round in circles: ELOOP. */
     NEED(execve(scratch_name(s, "data/tool"), argv, env) < 0 && errno == EACCES);
     return 0;
 }
@@ -217,7 +219,9 @@ static void prepare(struct scratch *s)
     assert_int_equal(mkdirat(s->fd, "data", 0700), 0);
     scratch_write_text(s, "config", "x");
     scratch_write_text(s, "secret", "x");
-    scratch_write_text(s, "data/tool", "#!/bin/true\n");
+    char script[128];
+    (void)snprintf(script, sizeof script, "#!%s/data/tool\n", s->path);
+    scratch_write_text(s, "data/tool", script);
 }
 
 static void landlock_leaves_only_the_named_paths(void **state)
