@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 #define RUN_EXIT_FAILED 125
@@ -21,23 +22,36 @@ static void layer_fds_done(struct layer_fds *l)
         cleanup_fd(&l->fds[--l->n]);
 }
 
+/* parent/bulla/checked/<boot id>, where parent is a tmpfs; NULL where it is none, or where somebody
+ * else was there first. */
+static char *check_cache_in(const char *parent, const char *boot_id)
+{
+    CLEANUP(cleanup_fd) int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC), own = -1;
+    struct statfs fs;
+    struct stat st;
+    char below[80];
+    (void)snprintf(below, sizeof below, "bulla/checked/%.36s", boot_id);
+    if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC ||
+        path_make_dirs(fd, below, 0700, NULL) ||
+        path_open(fd, "bulla", PATH_NO_SYMLINKS, O_PATH | O_DIRECTORY, 0, &own, NULL))
+        return NULL;
+    if (fstat(own, &st) || st.st_uid != 0 || (st.st_mode & 077))
+        return NULL;
+    return text_format("%s/%s", parent, below);
+}
+
 /*
- * Where full checks of this boot are remembered: /run/bulla/checked/<boot id>, only on a tmpfs (it
- * must not survive a boot) and only root's. NULL: every start checks everything.
+ * Where full checks of this boot are remembered: only on a tmpfs (it must not survive a boot) and
+ * only in a folder of root's. NULL: every start checks everything.
  */
 static char *check_cache(void)
 {
     CLEANUP(bytes_done) struct bytes id = BYTES_INIT;
-    CLEANUP(cleanup_fd) int run = open("/run", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct statfs fs;
-    char below[80];
-    if (geteuid() != 0 || run < 0 || fstatfs(run, &fs) || fs.f_type != TMPFS_MAGIC ||
-        file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id, NULL) || id.len < 36)
+    if (geteuid() != 0 || file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id, NULL) ||
+        id.len < 36)
         return NULL;
-    (void)snprintf(below, sizeof below, "bulla/checked/%.36s", bytes_text(&id));
-    if (path_make_dirs(run, below, 0700, NULL))
-        return NULL;
-    return text_format("/run/%s", below);
+    char *cache = check_cache_in("/run", bytes_text(&id));
+    return cache ? cache : check_cache_in("/dev/shm", bytes_text(&id));
 }
 
 static int open_layers(struct store *store, const struct image *image, struct layer_fds *out,

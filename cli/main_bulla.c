@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "base/log.h"
+#include "runner/run.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -206,6 +207,11 @@ int main(int argc, char **argv)
     /* A closed pipe is a write error like others, not a silent death with a half-done publication.
      */
     (void)signal(SIGPIPE, SIG_IGN);
+    struct error err = ERROR_INIT;
+    if (run_open_standard_files(&err)) {
+        (void)fprintf(stderr, "bulla: %s\n", err.message);
+        return EXIT_COULD_NOT;
+    }
     int words = 0;
     if (argc < 2 || is_word(argv[1], "--help", "help")) {
         print_overview(NULL);

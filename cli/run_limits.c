@@ -1,5 +1,7 @@
 #include "cli/run_limits.h"
 
+#include "runner/options.h"
+
 #include <string.h>
 
 static char *keep(struct run_plan *p, char *text)
@@ -75,78 +77,38 @@ static int plan_env(struct context *ctx, const struct image_config *c, struct ru
     return OK;
 }
 
-static int plan_volume(const char *text, struct run_plan *p, struct run_volume *out,
-                       struct error *err)
+/* The parsers cut the text up in place, and the plan points into it. */
+static int own_copy(struct run_plan *p, const char *text, char **out, struct error *err)
 {
-    char *copy = keep(p, strdup(text)), *rest = copy;
-    if (!copy)
-        return fail_nomem(err);
-    char *source = strsep(&rest, ":"), *destination = strsep(&rest, ":"),
-         *mode = strsep(&rest, ":");
-    if (!source || *source != '/' || !destination || *destination != '/' || rest)
-        return fail(err, E_USAGE, "--volume '%s' is not /SOURCE:/DESTINATION[:ro]", text);
-    if (mode && strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0)
-        return fail(err, E_USAGE, "--volume '%s': the mode is ro or rw", text);
-    *out = (struct run_volume){source, destination, mode && strcmp(mode, "ro") == 0};
-    return OK;
-}
-
-static int plan_tmpfs(const char *text, struct run_plan *p, struct run_tmpfs *out,
-                      struct error *err)
-{
-    char *copy = keep(p, strdup(text)), *rest = copy;
-    if (!copy)
-        return fail_nomem(err);
-    *out = (struct run_tmpfs){.destination = strsep(&rest, ":")};
-    if (*out->destination != '/')
-        return fail(err, E_USAGE, "--tmpfs '%s' does not start with '/'", text);
-    for (char *o = strsep(&rest, ","); o; o = strsep(&rest, ",")) {
-        struct error why = ERROR_INIT;
-        if (!text_starts(o, "size=") || text_to_size(o + 5, &out->size_bytes, &why))
-            return fail(err, E_USAGE, "--tmpfs '%s': the only option is size=N (like size=64k)",
-                        text);
-    }
-    return OK;
+    *out = keep(p, strdup(text));
+    return *out ? OK : fail_nomem(err);
 }
 
 static int plan_mounts(struct context *ctx, struct run_plan *p, struct error *err)
 {
-    const char *values[RUN_MAX_MOUNTS + 1];
+    const char *volumes[RUN_MAX_MOUNTS + 1], *tmpfs[RUN_MAX_MOUNTS + 1];
+    size_t n_volumes = option_list(&ctx->options, "volume", volumes, RUN_MAX_MOUNTS + 1);
+    size_t n_tmpfs = option_list(&ctx->options, "tmpfs", tmpfs, RUN_MAX_MOUNTS + 1);
+    char *text = NULL;
     int rc = OK;
-    size_t n = option_list(&ctx->options, "volume", values, RUN_MAX_MOUNTS + 1);
-    if (n > RUN_MAX_MOUNTS)
-        return fail(err, E_USAGE, "at most %d volumes", RUN_MAX_MOUNTS);
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = plan_volume(values[i], p, &p->volumes[i], err);
+    if (n_volumes > RUN_MAX_MOUNTS || n_tmpfs > RUN_MAX_MOUNTS)
+        return fail(err, E_USAGE, "at most %d volumes and %d tmpfs mounts", RUN_MAX_MOUNTS,
+                    RUN_MAX_MOUNTS);
+    for (size_t i = 0; !rc && i < n_volumes; i++) {
+        rc = own_copy(p, volumes[i], &text, err);
+        if (!rc)
+            rc = options_parse_volume(text, &p->volumes[i], err);
+    }
+    for (size_t i = 0; !rc && i < n_tmpfs; i++) {
+        rc = own_copy(p, tmpfs[i], &text, err);
+        if (!rc)
+            rc = options_parse_tmpfs(text, &p->tmpfs[i], err);
+    }
     p->spec.volumes = p->volumes;
-    p->spec.n_volumes = n;
-    n = option_list(&ctx->options, "tmpfs", values, RUN_MAX_MOUNTS + 1);
-    if (!rc && n > RUN_MAX_MOUNTS)
-        return fail(err, E_USAGE, "at most %d tmpfs mounts", RUN_MAX_MOUNTS);
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = plan_tmpfs(values[i], p, &p->tmpfs[i], err);
+    p->spec.n_volumes = n_volumes;
     p->spec.tmpfs = p->tmpfs;
-    p->spec.n_tmpfs = n;
+    p->spec.n_tmpfs = n_tmpfs;
     return rc;
-}
-
-/* "1.5" to 1500: at most three digits behind the point. */
-static int parse_cpus(const char *text, uint32_t *out, struct error *err)
-{
-    const char *point = strchr(text, '.');
-    size_t whole = point ? (size_t)(point - text) : strlen(text);
-    size_t digits = point ? strlen(point + 1) : 0;
-    uint64_t n = 0, fraction = 0;
-    struct error why = ERROR_INIT;
-    bool good = digits <= 3 && (!point || digits) &&
-                !(whole && text_to_u64(text, whole, 100000, &n, &why)) && (whole || digits) &&
-                !(digits && text_to_u64(point + 1, digits, 999, &fraction, &why));
-    for (size_t i = digits; i < 3; i++)
-        fraction *= 10;
-    if (!good || n * 1000 + fraction == 0)
-        return fail(err, E_USAGE, "--cpus '%s' is not a number like 0.5 or 2", text);
-    *out = (uint32_t)(n * 1000 + fraction);
-    return OK;
 }
 
 static int plan_limits(struct context *ctx, struct run_limits *limits, struct error *err)
@@ -154,24 +116,18 @@ static int plan_limits(struct context *ctx, struct run_limits *limits, struct er
     const char *memory = option_text(&ctx->options, "memory");
     const char *cpus = option_text(&ctx->options, "cpus");
     const char *pids = option_text(&ctx->options, "pids-limit");
-    uint64_t n = 0;
-    struct error why = ERROR_INIT;
-    if (memory && (text_to_size(memory, &limits->memory_bytes, &why) || !limits->memory_bytes))
-        return fail(err, E_USAGE, "--memory '%s' is not a size like 512m", memory);
-    if (pids && (text_to_u64(pids, strlen(pids), 4194304, &n, &why) || !n))
-        return fail(err, E_USAGE, "--pids-limit '%s' is not a number from 1", pids);
-    limits->pids = (uint32_t)n;
-    return cpus ? parse_cpus(cpus, &limits->cpu_milli, err) : OK;
+    int rc = memory ? options_parse_memory(memory, &limits->memory_bytes, err) : OK;
+    if (!rc && pids)
+        rc = options_parse_pids(pids, &limits->pids, err);
+    return !rc && cpus ? options_parse_cpus(cpus, &limits->cpu_milli, err) : rc;
 }
 
 static int check_modes(struct context *ctx, struct run_plan *p, struct error *err)
 {
     const char *network = option_text(&ctx->options, "network");
-    if (network && strcmp(network, "private") != 0 && strcmp(network, "host") != 0 &&
-        strcmp(network, "none") != 0)
-        return fail(err, E_USAGE, "unknown network '%s' (none, private or host)", network);
-    if (network && strcmp(network, "none") != 0)
-        return fail(err, E_UNSUPPORTED, "network '%s' is not available in this version", network);
+    int rc = network ? options_check_network(network, err) : OK;
+    if (rc)
+        return rc;
     p->spec.writable = option_given(&ctx->options, "writable");
     if (p->spec.writable && option_given(&ctx->options, "read-only"))
         return fail(err, E_USAGE, "--writable and --read-only exclude each other");
@@ -233,7 +189,7 @@ static int constrain_to(struct run_plan *p, const struct policy_scope *scope, st
     if (run->memory && limits->memory_bytes > run->memory)
         return fail(err, E_POLICY, "policy scope '%s' allows at most %llu bytes of memory",
                     scope->name, (unsigned long long)run->memory);
-    if (run->pids && limits->pids && (int64_t)limits->pids > run->pids)
+    if (run->pids && limits->pids && (int64_t)limits->pids > run->pids) /* "no limit" included */
         return fail(err, E_POLICY, "policy scope '%s' allows at most %lld processes", scope->name,
                     (long long)run->pids);
     if (run->memory && !limits->memory_bytes)
