@@ -222,6 +222,14 @@ static bool reads(const struct api_call *c)
     return (method == HTTP_GET || method == HTTP_HEAD) && http_request_content_length(c->http) == 0;
 }
 
+/* Before the reply leaves: its reader may be back at once, on another connection, for the same
+ * upload. What has ended already is left alone. */
+static void end_operation(struct api_call *c)
+{
+    if (c->operation && c->operation->end)
+        c->operation->end(c);
+}
+
 static int app_begin(void *context, struct http_request *r)
 {
     struct error err = ERROR_INIT;
@@ -238,9 +246,11 @@ static int app_begin(void *context, struct http_request *r)
     /* A slow body must not hold a view of the index, or its log could not shrink. */
     if (rc != 0 || !reads(c))
         api_read_end(c);
-    if (rc != 0)
-        reply_error(c, rc, &err);
-    return rc != 0;
+    if (rc == 0)
+        return 0;
+    reply_error(c, rc, &err);
+    end_operation(c);
+    return 1;
 }
 
 static int take_body(struct api_call *c, const void *data, size_t len, struct error *err)
@@ -258,9 +268,11 @@ static int app_data(void *context, struct http_request *r, const void *data, siz
     struct api_call *c = http_request_call(r);
     int rc =
         c->operation->data ? c->operation->data(c, data, len, &err) : take_body(c, data, len, &err);
-    if (rc != 0)
-        reply_error(c, rc, &err);
-    return rc != 0;
+    if (rc == 0)
+        return 0;
+    reply_error(c, rc, &err);
+    end_operation(c);
+    return 1;
 }
 
 static void app_finish(void *context, struct http_request *r)
@@ -272,6 +284,7 @@ static void app_finish(void *context, struct http_request *r)
     api_read_end(c);
     if (rc != 0)
         reply_error(c, rc, &err);
+    end_operation(c);
 }
 
 static void app_end(void *context, struct http_request *r, bool completed)
@@ -281,8 +294,7 @@ static void app_end(void *context, struct http_request *r, bool completed)
     if (!c)
         return;
     api_read_end(c);
-    if (c->operation && c->operation->end)
-        c->operation->end(c);
+    end_operation(c);
     log_info("request %" PRIu64 " %s %s %s %s %u %" PRIu64 " bytes %" PRId64 " ms%s",
              http_request_id(r), http_request_address(r), c->subject[0] ? c->subject : "-",
              http_request_method_name(r), http_request_path(r), http_reply_get_status(r),
