@@ -199,6 +199,17 @@ static int unpack(const struct obtain_options *o, struct obtained *out, struct e
     return rc;
 }
 
+/* Written only when it says something new: a start should not wait for the disk. */
+static int remember_name(struct store *s, const char *name, const struct descriptor *root,
+                         struct error *err)
+{
+    struct descriptor known;
+    struct error why = ERROR_INIT;
+    if (store_name_get(s, name, &known, &why) == OK && digest_equal(&known.digest, &root->digest))
+        return OK;
+    return store_name_set(s, name, root, err);
+}
+
 int verify_obtain(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
                   struct error *err)
 {
@@ -227,7 +238,5 @@ int verify_obtain(const struct obtain_options *o, const struct reference *ref, s
     }
     if (!rc)
         rc = unpack(o, out, err);
-    if (!rc)
-        rc = store_name_set(o->store, reference_format(ref, name), root, err);
-    return rc;
+    return rc ? rc : remember_name(o->store, reference_format(ref, name), root, err);
 }
