@@ -195,6 +195,9 @@ static int begin_patch(struct api_call *c, struct error *err)
 
 static int finish_patch(struct api_call *c, struct error *err)
 {
+    int rc = blobs_upload_flush(c->upload, err);
+    if (rc != 0)
+        return rc;
     return reply_session(c, 202, c->route.upload, blobs_upload_len(c->upload), err);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/path.h"
 
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 
 #define PATH_TEXT_MAX 192u
 #define NOTE_MAX      1024u
+#define BUFFER_BYTES  (256u << 10) /* large writes get large folios: half the kernel work */
 #define WRITEBACK_BYTES                                                                            \
     (8u << 20) /* the kernel starts writing before the final sync waits for it */
 
@@ -23,8 +25,10 @@ struct blob_upload {
     char id[BLOB_UPLOAD_ID_LEN + 1];
     int fd; /* -1: at rest */
     enum digest_alg alg;
-    struct digest_stream *hash;
+    struct digest_stream *hash; /* of the first `len` bytes, which are in the file */
     uint64_t len, written_back;
+    uint8_t *buffer; /* what follows them; NULL: at rest */
+    size_t buffered;
 };
 
 /* --- places --- */
@@ -82,6 +86,7 @@ void blobs_upload_free(struct blob_upload *u)
         return;
     cleanup_fd(&u->fd);
     digest_stream_free(u->hash);
+    free(u->buffer);
     free(u);
 }
 
@@ -175,12 +180,7 @@ const char *blobs_upload_id(const struct blob_upload *u)
 
 uint64_t blobs_upload_len(const struct blob_upload *u)
 {
-    return u->len;
-}
-
-void blobs_upload_rest(struct blob_upload *u)
-{
-    cleanup_fd(&u->fd);
+    return u->len + u->buffered;
 }
 
 static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset, struct error *err)
@@ -198,24 +198,56 @@ static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset, st
     return 0;
 }
 
-int blobs_append(struct blobs *b, struct blob_upload *u, const void *data, size_t len,
-                 struct error *err)
+int blobs_upload_flush(struct blob_upload *u, struct error *err)
 {
-    int rc = open_upload(b, u, err);
+    if (u->buffered == 0)
+        return 0;
+    int rc = write_at(u->fd, u->buffer, u->buffered, u->len, err);
+    /* A write that failed half-way must not leave bytes behind that nobody hashed. */
+    if (rc != 0 && ftruncate(u->fd, (off_t)u->len) != 0)
+        log_debug("upload: cannot be cut to %llu bytes", (unsigned long long)u->len);
+    /* Hashed only once written: after a failure the upload goes on from what is in the file. */
     if (rc == 0)
-        rc = write_at(u->fd, data, len, u->len, err);
-    /* Hashed only once written: a failed write may be tried again at the same place. */
+        rc = digest_stream_update(u->hash, u->buffer, u->buffered, err);
     if (rc == 0)
-        rc = digest_stream_update(u->hash, data, len, err);
-    if (rc != 0)
-        return rc;
-    u->len += len;
-    if (u->len - u->written_back >= WRITEBACK_BYTES) {
+        u->len += u->buffered;
+    u->buffered = 0;
+    if (rc == 0 && u->len - u->written_back >= WRITEBACK_BYTES) {
         (void)sync_file_range(u->fd, (off_t)u->written_back, (off_t)(u->len - u->written_back),
                               SYNC_FILE_RANGE_WRITE);
         u->written_back = u->len;
     }
-    return 0;
+    return rc;
+}
+
+void blobs_upload_rest(struct blob_upload *u)
+{
+    struct error err = ERROR_INIT;
+    if (blobs_upload_flush(u, &err) != 0)
+        log_debug("upload: %s", err.message);
+    cleanup_fd(&u->fd);
+    free(u->buffer);
+    u->buffer = NULL;
+}
+
+int blobs_append(struct blobs *b, struct blob_upload *u, const void *data, size_t len,
+                 struct error *err)
+{
+    int rc = open_upload(b, u, err);
+    if (rc == 0 && !u->buffer) {
+        u->buffer = malloc(BUFFER_BYTES);
+        rc = u->buffer ? 0 : fail_nomem(err);
+    }
+    for (const uint8_t *from = data; rc == 0 && len > 0;) {
+        size_t room = BUFFER_BYTES - u->buffered, part = len < room ? len : room;
+        memcpy(u->buffer + u->buffered, from, part);
+        u->buffered += part;
+        from += part;
+        len -= part;
+        if (u->buffered == BUFFER_BYTES)
+            rc = blobs_upload_flush(u, err);
+    }
+    return rc;
 }
 
 int blobs_upload_set_alg(struct blob_upload *u, enum digest_alg alg, struct error *err)
@@ -233,6 +265,9 @@ int blobs_upload_set_alg(struct blob_upload *u, enum digest_alg alg, struct erro
 static int check_digest(struct blob_upload *u, const struct digest *expected, struct error *err)
 {
     struct digest got = {.alg = DIGEST_NONE};
+    struct stat st;
+    if (fstat(u->fd, &st) != 0 || (uint64_t)st.st_size != u->len)
+        return fail(err, E_TAMPERED, "upload has not the length that was received");
     int rc = 0;
     if (u->alg != expected->alg) { /* chunks came before the algorithm was named */
         rc = blobs_upload_set_alg(u, expected->alg, err);
@@ -277,6 +312,8 @@ int blobs_commit(struct blobs *b, struct blob_upload *u, const struct digest *ex
     const char *last = NULL;
     CLEANUP(cleanup_fd) int dir_fd = -1;
     int rc = open_upload(b, u, err);
+    if (rc == 0)
+        rc = blobs_upload_flush(u, err);
     if (rc == 0)
         rc = check_digest(u, expected, err);
     if (rc != 0)

@@ -31,11 +31,15 @@ int blobs_resume(struct blobs *b, const char *id, struct blob_upload **out,
                  struct error *err) MUST_CHECK;
 const char *blobs_upload_id(const struct blob_upload *u);
 uint64_t blobs_upload_len(const struct blob_upload *u);
-/* Between requests an upload needs no open file. */
-void blobs_upload_rest(struct blob_upload *u);
-/* E_SYS with ENOSPC: disk full; the upload stays as long as it was. */
+/* Adds bytes, some of which stay in memory until blobs_upload_flush, rest or commit. E_SYS with
+ * ENOSPC: disk full; the upload is then as long as what could be written. */
 int blobs_append(struct blobs *b, struct blob_upload *u, const void *data, size_t len,
                  struct error *err) MUST_CHECK;
+/* Everything is in the file (not yet durable): before a chunk is acknowledged. */
+int blobs_upload_flush(struct blob_upload *u, struct error *err) MUST_CHECK;
+/* Between requests an upload needs no open file and no buffer. Bytes that cannot be written are
+ * dropped. */
+void blobs_upload_rest(struct blob_upload *u);
 /* Only while the upload is empty: hash with this algorithm instead. */
 int blobs_upload_set_alg(struct blob_upload *u, enum digest_alg alg, struct error *err) MUST_CHECK;
 /* Checks the digest, then makes the blob durable and visible: it survives a power cut when this

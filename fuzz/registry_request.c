@@ -1,0 +1,38 @@
+/* Everything the registry reads of a request by itself: path, query, ranges, multipart type. The
+ * input is one C string, used as each of them. */
+#include "registry/http_text.h"
+#include "registry/route.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    if (!text)
+        return 0;
+    if (size)
+        memcpy(text, data, size);
+    text[size] = '\0';
+    struct route route;
+    const char *code = NULL;
+    char value[64];
+    bool flag = false;
+    uint64_t a = 0, b = 0;
+    if (route_parse(text, &route, &code, NULL) == 0 && route.kind != ROUTE_BASE &&
+        route.kind != ROUTE_CATALOG &&
+        !repository_name_valid(route.repository, strlen(route.repository)))
+        abort();
+    if (http_query_get(text, "n", value, sizeof value, &flag, NULL) == 0 &&
+        strlen(value) >= sizeof value)
+        abort();
+    if (http_range_parse(text, 1000, &a, &b, &flag, NULL) == 0 && flag && a + b > 1000)
+        abort();
+    if (http_content_range_parse(text, &a, &b, NULL) == 0 && b < a)
+        abort();
+    if (http_multipart_check(text, NULL) == 0 && size > 110)
+        abort();
+    free(text);
+    return 0;
+}
