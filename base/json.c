@@ -141,6 +141,11 @@ enum js_type js_type(const struct js *v)
     return JS_NULL;
 }
 
+bool js_is_null(const struct js *v)
+{
+    return !v || json_is_null(to_jansson(v));
+}
+
 const struct js *js_get(const struct js *v, const char *key)
 {
     return from_jansson(json_object_get(to_jansson(v), key));

@@ -31,6 +31,8 @@ bool js_equal(const struct js *a, const struct js *b);
 
 /* v may be NULL: JS_NULL. */
 enum js_type js_type(const struct js *v);
+/* True for NULL and for null itself; false for a real, which js_type calls JS_NULL, too. */
+bool js_is_null(const struct js *v);
 /* Member of an object; NULL where v is no object or has none. */
 const struct js *js_get(const struct js *v, const char *key);
 /* Number of members or elements; 0 for anything else. */

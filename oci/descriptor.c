@@ -10,7 +10,7 @@ static int parse_platform(const struct js *o, struct descriptor *d, struct error
 {
     static const char *const known[] = {"os", "architecture", "variant", NULL};
     const struct js *platform = js_get(o, "platform");
-    if (document_is_absent(platform))
+    if (js_is_null(platform))
         return OK;
     int rc = js_want_object(o, "platform", &platform, err);
     if (!rc)

@@ -38,16 +38,6 @@ int document_check_case(const struct js *object, const char *const *known, struc
     return OK;
 }
 
-bool document_is_absent(const struct js *v)
-{
-    if (!v)
-        return true;
-    if (js_type(v) != JS_NULL)
-        return false;
-    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
-    return js_write(v, false, &text, NULL) == OK && strcmp(bytes_text(&text), "null") == 0;
-}
-
 static bool is_type_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

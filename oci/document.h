@@ -17,10 +17,6 @@
 int document_check_case(const struct js *object, const char *const *known,
                         struct error *err) MUST_CHECK;
 
-/* True for a missing member and for null; false for numbers with a fraction, which js_type calls
- * JS_NULL too. */
-bool document_is_absent(const struct js *v);
-
 /* RFC 6838 "type/subtype" without parameters, at most MEDIA_TYPE_MAX bytes. */
 bool media_type_valid(const char *text, size_t len);
 

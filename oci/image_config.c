@@ -34,7 +34,7 @@ static int take_text(const struct js *o, const char *key, char **out, struct err
 {
     const char *text = "";
     int rc = OK;
-    if (!document_is_absent(js_get(o, key)))
+    if (!js_is_null(js_get(o, key)))
         rc = js_want_text(o, key, &text, err);
     if (!rc) {
         *out = strdup(text);
@@ -47,7 +47,7 @@ static int take_text(const struct js *o, const char *key, char **out, struct err
 static int take_texts(const struct js *o, const char *key, char ***out, struct error *err)
 {
     const struct js *list = js_get(o, key);
-    if (document_is_absent(list))
+    if (js_is_null(list))
         list = NULL;
     else if (js_type(list) != JS_ARRAY)
         return fail(err, E_INVALID, "'%s' must be an array", key);
@@ -80,7 +80,7 @@ static int parse_execution(const struct js *o, struct image_config *c, struct er
     static const char *const known[] = {"User", "WorkingDir", "StopSignal", "Entrypoint",
                                         "Cmd",  "Env",        NULL};
     const struct js *config = js_get(o, "config");
-    if (document_is_absent(config))
+    if (js_is_null(config))
         config = NULL;
     else if (js_type(config) != JS_OBJECT)
         return fail(err, E_INVALID, "'config' must be an object");
@@ -112,7 +112,7 @@ static int parse_rootfs(const struct js *o, struct image_config *c, struct error
         rc = js_want_text(rootfs, "type", &type, err);
     if (!rc && strcmp(type, "layers") != 0)
         rc = fail(err, E_INVALID, "'rootfs' has type '%.40s', not 'layers'", type);
-    if (rc || document_is_absent(js_get(rootfs, "diff_ids")))
+    if (rc || js_is_null(js_get(rootfs, "diff_ids")))
         return rc;
     rc = js_want_array(rootfs, "diff_ids", &ids, err);
     size_t n = js_count(rc ? NULL : ids);
@@ -136,7 +136,7 @@ static int parse_rootfs(const struct js *o, struct image_config *c, struct error
 static int check_history(const struct js *o, const struct image_config *c, struct error *err)
 {
     const struct js *history = js_get(o, "history");
-    if (document_is_absent(history))
+    if (js_is_null(history))
         return OK;
     int rc = js_want_array(o, "history", &history, err);
     size_t made = 0;
@@ -165,7 +165,7 @@ static int parse_document(const struct js *o, struct image_config *c, struct err
         rc = document_copy_text(o, "os", c->os, sizeof c->os, err);
     if (!rc)
         rc = document_copy_text(o, "architecture", c->architecture, sizeof c->architecture, err);
-    if (!rc && !document_is_absent(js_get(o, "variant")))
+    if (!rc && !js_is_null(js_get(o, "variant")))
         rc = document_copy_text(o, "variant", c->variant, sizeof c->variant, err);
     if (!rc && (!c->os[0] || !c->architecture[0]))
         rc = fail(err, E_INVALID, "'os' and 'architecture' must be named");

@@ -77,7 +77,7 @@ static int parse_list(const struct js *o, const char *key, size_t max, struct de
 {
     const struct js *list = js_get(o, key);
     /* null is what some writers make of an empty list */
-    if (document_is_absent(list))
+    if (js_is_null(list))
         return OK;
     int rc = js_want_array(o, key, &list, err);
     if (rc)
@@ -126,7 +126,7 @@ static int parse_index(const struct js *o, struct manifest *m, struct error *err
 static int parse_annotations(const struct js *o, struct manifest *m, struct error *err)
 {
     const struct js *annotations = js_get(o, "annotations");
-    if (document_is_absent(annotations))
+    if (js_is_null(annotations))
         return OK;
     int rc = js_want_object(o, "annotations", &annotations, err);
     if (rc)
@@ -143,7 +143,7 @@ static int parse_relations(const struct js *o, struct manifest *m, struct error 
 {
     const struct js *subject = js_get(o, "subject");
     int rc = OK;
-    if (!document_is_absent(subject)) {
+    if (!js_is_null(subject)) {
         rc = wrap(err, descriptor_parse(subject, &m->subject, err), "'subject'");
         m->has_subject = !rc;
     }

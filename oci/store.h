@@ -65,9 +65,8 @@ int store_pushed_get(struct store *s, const char *reference, struct descriptor *
 
 struct image_source; /* a readable set of blobs with one chosen manifest or index */
 
-/* "store:NAME", "oci:DIR[:tag]", "oci-archive:FILE[:tag]", "docker-archive:FILE[:ref]". Every blob
- * is re-hashed as it is read by image_source_copy. E_USAGE (unknown transport), E_NOTFOUND,
- * E_INVALID. */
+/* "store:NAME", "oci:DIR[:tag]", "oci-archive:FILE[:tag]", "docker-archive:FILE[:ref]". E_USAGE
+ * (unknown transport), E_NOTFOUND, E_INVALID. */
 int image_source_open(struct store *s, const char *text, struct image_source **out,
                       struct error *err) MUST_CHECK;
 void image_source_free(struct image_source *src);
@@ -88,8 +87,10 @@ struct import_options {
     const char *architecture;                          /* NULL: this machine's */
 };
 /* Makes a one-layer OCI image of a root folder or tar file (plain, gzip, zstd; "-" is refused) and
- * names it. Reproducible: same input, same digest (entries sorted, config without dates). A
- * folder's device nodes and sockets are left out with a warning count in *n_skipped (may be NULL).
+ * names it. Reproducible: same input, same digest (entries sorted, config without dates; a gzip
+ * blob's own digest only with the same libisal on the same kind of processor, its diff id always).
+ * A folder's device nodes and sockets are left out with a warning count in *n_skipped (may be
+ * NULL).
  */
 int store_import(struct store *s, const char *path, const char *name,
                  const struct import_options *options, struct progress *progress,
