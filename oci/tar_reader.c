@@ -1,9 +1,8 @@
 #include "base/cleanup.h"
 #include "oci/tar.h"
+#include "oci/tar_library.h"
 #include "oci/tar_locale.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -22,6 +21,7 @@ struct raw_name {
 };
 
 struct tar_reader {
+    struct tar_library lib;
     struct archive *archive;
     struct archive_entry *entry;
     locale_t locale;
@@ -43,7 +43,7 @@ static la_ssize_t on_read(struct archive *a, void *client, const void **block)
     size_t len = 0;
     r->read_rc = r->read(r->context, block, &len, &r->read_err);
     if (r->read_rc) {
-        archive_set_error(a, EIO, "cannot read");
+        r->lib.archive_set_error(a, EIO, "cannot read");
         return -1;
     }
     r->before = r->now;
@@ -60,9 +60,9 @@ static int complain(struct tar_reader *r, struct error *err)
             *err = r->read_err;
         return r->read_rc;
     }
-    if (archive_errno(r->archive) == ENOMEM)
+    if (r->lib.archive_errno(r->archive) == ENOMEM)
         return fail_nomem(err);
-    const char *why = archive_error_string(r->archive);
+    const char *why = r->lib.archive_error_string(r->archive);
     return fail(err, E_INVALID, "tar: %s", why ? why : "damaged archive");
 }
 
@@ -70,9 +70,10 @@ void tar_reader_free(struct tar_reader *r)
 {
     if (!r)
         return;
-    archive_entry_free(r->entry);
+    if (r->entry)
+        r->lib.archive_entry_free(r->entry);
     if (r->archive)
-        (void)archive_read_free(r->archive);
+        (void)r->lib.archive_read_free(r->archive);
     tar_locale_free(r->locale);
     bytes_done(&r->path.text);
     bytes_done(&r->target.text);
@@ -93,35 +94,38 @@ int tar_reader_new(tar_read_fn *read, void *context, struct tar_reader **out, st
         return fail_nomem(err);
     r->read = read;
     r->context = context;
-    int rc = tar_locale_new(&r->locale, err);
+    int rc = tar_library_open(&r->lib, err);
+    if (!rc)
+        rc = tar_locale_new(&r->locale, err);
     if (rc)
         return rc;
     CLEANUP(tar_locale_leave) locale_t before = uselocale(r->locale);
     (void)before;
-    r->archive = archive_read_new();
-    r->entry = archive_entry_new();
+    r->archive = r->lib.archive_read_new();
+    r->entry = r->lib.archive_entry_new();
     if (!r->archive || !r->entry)
         return fail_nomem(err);
     /* mac-ext: "._name" entries would change the entries behind them. */
-    if (archive_read_support_format_tar(r->archive) != ARCHIVE_OK ||
-        archive_read_set_format_option(r->archive, "tar", "mac-ext", NULL) != ARCHIVE_OK)
-        return fail(err, E_INTERNAL, "tar: %s", archive_error_string(r->archive));
-    if (archive_read_open(r->archive, r, NULL, on_read, NULL) != ARCHIVE_OK)
+    if (r->lib.archive_read_support_format_tar(r->archive) != ARCHIVE_OK ||
+        r->lib.archive_read_set_format_option(r->archive, "tar", "mac-ext", NULL) != ARCHIVE_OK)
+        return fail(err, E_INTERNAL, "tar: %s", r->lib.archive_error_string(r->archive));
+    if (r->lib.archive_read_open(r->archive, r, NULL, on_read, NULL) != ARCHIVE_OK)
         return complain(r, err);
     *out = TAKE_PTR(r);
     return OK;
 }
 
-static int take_type(struct archive_entry *e, struct tar_entry *out, struct error *err)
+static int take_type(const struct tar_library *lib, struct archive_entry *e, struct tar_entry *out,
+                     struct error *err)
 {
-    const char *hardlink = archive_entry_hardlink(e);
+    const char *hardlink = lib->archive_entry_hardlink(e);
     out->target = "";
     if (hardlink) {
         out->type = TAR_HARDLINK;
         out->target = hardlink;
         return OK;
     }
-    switch (archive_entry_filetype(e)) {
+    switch (lib->archive_entry_filetype(e)) {
     case AE_IFREG:
         out->type = TAR_FILE;
         return OK;
@@ -130,7 +134,7 @@ static int take_type(struct archive_entry *e, struct tar_entry *out, struct erro
         return OK;
     case AE_IFLNK:
         out->type = TAR_SYMLINK;
-        out->target = archive_entry_symlink(e);
+        out->target = lib->archive_entry_symlink(e);
         return out->target ? OK : fail(err, E_INVALID, "tar: symbolic link without target");
     case AE_IFIFO:
         out->type = TAR_FIFO;
@@ -145,14 +149,15 @@ static int take_type(struct archive_entry *e, struct tar_entry *out, struct erro
     }
 }
 
-static int take_xattrs(struct archive_entry *e, struct tar_entry *out, struct error *err)
+static int take_xattrs(const struct tar_library *lib, struct archive_entry *e,
+                       struct tar_entry *out, struct error *err)
 {
     const char *name;
     const void *value;
     size_t len;
     out->n_xattrs = 0;
-    (void)archive_entry_xattr_reset(e);
-    while (archive_entry_xattr_next(e, &name, &value, &len) == ARCHIVE_OK) {
+    (void)lib->archive_entry_xattr_reset(e);
+    while (lib->archive_entry_xattr_next(e, &name, &value, &len) == ARCHIVE_OK) {
         if (out->n_xattrs == TAR_MAX_XATTRS)
             return fail(err, E_LIMIT, "tar: more than %d extended attributes", TAR_MAX_XATTRS);
         out->xattrs[out->n_xattrs++] = (struct tar_xattr){name, value, len};
@@ -169,30 +174,30 @@ static bool id_valid(int64_t id)
 static int take_entry(struct tar_reader *r, struct tar_entry *out, struct error *err)
 {
     struct archive_entry *e = r->entry;
-    out->path = archive_entry_pathname(e);
+    out->path = r->lib.archive_entry_pathname(e);
     if (r->path.given)
         out->path = bytes_text(&r->path.text);
     if (r->sparse_path.given)
         out->path = bytes_text(&r->sparse_path.text);
     if (!out->path)
         return fail(err, E_INVALID, "tar: entry without a name");
-    if (!id_valid(archive_entry_uid(e)) || !id_valid(archive_entry_gid(e)))
+    if (!id_valid(r->lib.archive_entry_uid(e)) || !id_valid(r->lib.archive_entry_gid(e)))
         return fail(err, E_INVALID, "tar: '%s' has an impossible owner", out->path);
-    out->uid = (uid_t)archive_entry_uid(e);
-    out->gid = (gid_t)archive_entry_gid(e);
-    out->mode = archive_entry_perm(e) & 07777;
-    out->size = archive_entry_size(e);
-    out->mtime_s = archive_entry_mtime(e);
-    long ns = archive_entry_mtime_nsec(e);
+    out->uid = (uid_t)r->lib.archive_entry_uid(e);
+    out->gid = (gid_t)r->lib.archive_entry_gid(e);
+    out->mode = r->lib.archive_entry_perm(e) & 07777;
+    out->size = r->lib.archive_entry_size(e);
+    out->mtime_s = r->lib.archive_entry_mtime(e);
+    long ns = r->lib.archive_entry_mtime_nsec(e);
     if (out->size < 0 || ns < 0 || ns > 999999999)
         return fail(err, E_INVALID, "tar: '%s' has an impossible size or date", out->path);
     out->mtime_ns = (uint32_t)ns;
     r->size = out->size;
     r->data_seen = 0;
-    int rc = take_type(e, out, err);
+    int rc = take_type(&r->lib, e, out, err);
     if (r->target.given && (out->type == TAR_SYMLINK || out->type == TAR_HARDLINK))
         out->target = bytes_text(&r->target.text);
-    return rc ? rc : take_xattrs(e, out, err);
+    return rc ? rc : take_xattrs(&r->lib, e, out, err);
 }
 
 /* --- names in extended headers --- */
@@ -338,8 +343,8 @@ static int take_header(struct tar_reader *r, int64_t *offset, bool *more, struct
 
 static int take_headers(struct tar_reader *r, struct error *err)
 {
-    int64_t offset = archive_read_header_position(r->archive);
-    int64_t end = archive_filter_bytes(r->archive, 0);
+    int64_t offset = r->lib.archive_read_header_position(r->archive);
+    int64_t end = r->lib.archive_filter_bytes(r->archive, 0);
     bool more = true;
     int rc = OK;
     r->path.given = r->target.given = r->sparse_path.given = false;
@@ -358,7 +363,7 @@ static int take_headers(struct tar_reader *r, struct error *err)
 static int check_rest_of_block(const struct tar_reader *r, struct error *err)
 {
     int64_t start = r->given - (int64_t)r->now.len;
-    int64_t used = archive_filter_bytes(r->archive, 0);
+    int64_t used = r->lib.archive_filter_bytes(r->archive, 0);
     if (used < start || used > r->given)
         return OK;
     for (size_t i = (size_t)(used - start); i < r->now.len; i++)
@@ -371,7 +376,7 @@ int tar_reader_next(struct tar_reader *r, struct tar_entry *out, bool *end, stru
 {
     CLEANUP(tar_locale_leave) locale_t before = uselocale(r->locale);
     (void)before;
-    int got = archive_read_next_header2(r->archive, r->entry);
+    int got = r->lib.archive_read_next_header2(r->archive, r->entry);
     if (got == ARCHIVE_EOF) {
         *end = true;
         return check_rest_of_block(r, err);
@@ -394,7 +399,7 @@ int tar_reader_data(struct tar_reader *r, const void **data, size_t *len, int64_
     int got;
     /* Empty pieces before the end carry nothing. */
     do
-        got = archive_read_data_block(r->archive, data, &n, &at);
+        got = r->lib.archive_read_data_block(r->archive, data, &n, &at);
     while (got == ARCHIVE_OK && n == 0);
     if (got == ARCHIVE_EOF) {
         *len = 0;

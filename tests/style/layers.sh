@@ -55,8 +55,8 @@ sodium.h                    keys/*.c registry/password.c
 sodium/*                    -
 pkcs11-helper-1.0/*         keys/*.c
 p11-kit/*                   keys/*.c
-archive.h                   oci/*.c
-archive_entry.h             oci/*.c
+archive.h                   oci/tar_library.h
+archive_entry.h             oci/tar_library.h
 isa-l.h                     oci/*.c
 isa-l/*                     oci/*.c
 zstd.h                      oci/*.c
