@@ -89,8 +89,8 @@ static int write_passphrase(struct init *in, struct error *err)
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return fail_sys(err, errno, "getrandom");
     hex_encode(random, sizeof random, hex);
-    strcat(hex, "\n");
-    struct bytes text = {(uint8_t *)hex, strlen(hex), sizeof hex};
+    hex[2 * sizeof random] = '\n'; /* a line, as a person would write it; the NUL is not needed */
+    struct bytes text = {(uint8_t *)hex, sizeof hex - 1, sizeof hex};
     int rc = write_new(in->config.signer.passphrase_file, &text, 0600, err);
     secret_wipe(random, sizeof random);
     secret_wipe(hex, sizeof hex);

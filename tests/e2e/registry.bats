@@ -203,9 +203,9 @@ copy_out() {
 @test "the log has every request and no secret" {
     registry_curl -o /dev/null /v2/acme/app/manifests/logged
     grep -q "GET /v2/acme/app/manifests/logged 404" "$REGISTRY_DIR/log"
-    ! grep -qF "$REGISTRY_PASSWORD" "$REGISTRY_DIR/log"
-    ! grep -qi "basic\|authorization" "$REGISTRY_DIR/log"
-    ! grep -qF "$(printf 'admin:%s' "$REGISTRY_PASSWORD" | base64 -w 0)" "$REGISTRY_DIR/log"
+    run ! grep -qF "$REGISTRY_PASSWORD" "$REGISTRY_DIR/log"
+    run ! grep -qi "basic\|authorization" "$REGISTRY_DIR/log"
+    run ! grep -qF "$(printf 'admin:%s' "$REGISTRY_PASSWORD" | base64 -w 0)" "$REGISTRY_DIR/log"
 }
 
 @test "it walls itself in: no new privileges, seccomp, not dumpable, no foreign files" {
@@ -213,5 +213,5 @@ copy_out() {
     grep -q '^Seccomp:.2' "/proc/$REGISTRY_PID/status"
     [[ $(stat -c %U "/proc/$REGISTRY_PID/io") == root ]]
     program=$(readlink "/proc/$REGISTRY_PID/exe")
-    ! readelf -d "$program" | grep -E 'NEEDED.*(libcurl|libarchive|libpkcs11)'
+    run ! grep -E 'NEEDED.*(libcurl|libarchive|libpkcs11)' <(readelf -d "$program")
 }
