@@ -1,5 +1,7 @@
 # The registry with other people's tools, and who may do what.
 
+bats_require_minimum_version 1.5.0
+
 setup_file() {
     load ../support/registry
     registry_start "$BATS_FILE_TMPDIR/r"
