@@ -116,13 +116,19 @@ static int is_newer(struct index_tx *tx, const struct storing *s, bool *newer, s
     return rc;
 }
 
-/* Targets of `from` that `other` (may be NULL) does not name with the same digest. */
-static int each_difference(struct index_tx *tx, int64_t repository, const char *role,
-                           const struct tuf_metadata *from, const struct tuf_metadata *other,
-                           int (*change)(struct index_tx *tx, int64_t repository, const char *role,
-                                         const struct index_trust_target *target,
-                                         struct error *err),
-                           struct error *err)
+/* One role of one repository, whose rows change. */
+struct role_rows {
+    struct index_tx *tx;
+    int64_t repository;
+    const char *role;
+    int (*change)(struct index_tx *tx, int64_t repository, const char *role,
+                  const struct index_trust_target *target, struct error *err);
+};
+
+/* Changes the rows of targets of `from` that `other` (may be NULL) does not name with the same
+ * digest. */
+static int each_difference(const struct role_rows *rows, const struct tuf_metadata *from,
+                           const struct tuf_metadata *other, struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && from && i < tuf_targets_count(from); i++) {
@@ -133,7 +139,8 @@ static int each_difference(struct index_tx *tx, int64_t repository, const char *
             digest_equal(d, d->alg == DIGEST_SHA256 ? &same.sha256 : &same.sha512))
             continue;
         const struct index_trust_target row = {target.name, *d};
-        rc = d->alg == DIGEST_NONE ? 0 : change(tx, repository, role, &row, err);
+        if (d->alg != DIGEST_NONE)
+            rc = rows->change(rows->tx, rows->repository, rows->role, &row, err);
     }
     return rc;
 }
@@ -152,10 +159,12 @@ static int store_targets(struct index_tx *tx, const struct storing *s,
         rc = tuf_metadata_parse(TUF_TARGETS, old_data.data, old_data.len, &old, err);
     if (rc == 0 || rc == E_NOTFOUND)
         rc = tuf_metadata_parse(TUF_TARGETS, file->data.data, file->data.len, &new, err);
+    const struct role_rows gone = {tx, s->id, file->role, index_trust_target_remove};
+    const struct role_rows come = {tx, s->id, file->role, index_trust_target_add};
     if (rc == 0)
-        rc = each_difference(tx, s->id, file->role, old, new, index_trust_target_remove, err);
+        rc = each_difference(&gone, old, new, err);
     if (rc == 0)
-        rc = each_difference(tx, s->id, file->role, new, old, index_trust_target_add, err);
+        rc = each_difference(&come, new, old, err);
     return rc;
 }
 
