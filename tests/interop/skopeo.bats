@@ -247,13 +247,20 @@ round_trip() { # none|gzip|zstd
 }
 
 @test "what bulla pushed is pulled by skopeo and by podman" {
-    local digest podman=(podman --root "$W/storage" --runroot "$W/run" --storage-driver vfs --tmpdir "$W/tmp")
+    local digest podman=(podman --root "$W/storage" --runroot "$W/run" --storage-driver vfs)
     digest=$(bulla verify "$REF" --json 2> /dev/null | jq -r .digest)
     copy_out "docker://$REF" "oci:$W/back:x"
     [[ $(jq -r '.manifests[0].digest' "$W/back/index.json") == "$digest" ]]
     skopeo copy -q "oci:$W/back:x" "docker-archive:$W/back.tar:app:x"
     type -P podman > /dev/null || skip "podman is not installed"
     need_root
+    # Nothing of podman's stays outside this folder.
+    printf '[engine]\nevents_logger = "none"\nlock_type = "file"\n' > "$W/podman.conf"
+    for folder in static_dir tmp_dir volume_path image_copy_tmp_dir; do
+        printf '%s = "%s"\n' "$folder" "$W/$folder" >> "$W/podman.conf"
+        mkdir "$W/$folder"
+    done
+    export CONTAINERS_CONF=$W/podman.conf
     run --separate-stderr "${podman[@]}" pull -q --authfile "$REGISTRY_AUTH_FILE" --cert-dir "$CERTS" "$REF"
     expect 0
     [[ $("${podman[@]}" image inspect --format '{{.Digest}}' "$REF") == "$digest" ]]
