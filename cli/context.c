@@ -147,6 +147,7 @@ int context_policy(struct context *ctx, struct error *err)
 
 /* --- output --- */
 
+static void write_line(FILE *to, const char *format, va_list args) PRINTF_LIKE(2, 0);
 static void write_line(FILE *to, const char *format, va_list args)
 {
     char text[ERROR_MESSAGE_MAX];

@@ -356,7 +356,8 @@ static int walk_new(struct accept *a, const struct tuf_metadata *root, struct er
     for (size_t i = 0; !rc && i < a->new.n; i++)
         rc = walk_delegations(a, &a->slots[a->new.order[i]], err);
     for (size_t i = 0; !rc && i < a->n_slots; i++)
-        if (a->slots[i].change && !a->slots[i].is_reachable && strcmp(a->slots[i].role, "root"))
+        if (a->slots[i].change && !a->slots[i].is_reachable &&
+            strcmp(a->slots[i].role, "root") != 0)
             rc = fail(err, E_INVALID, "no delegation leads to role '%s'", a->slots[i].role);
     return rc;
 }
