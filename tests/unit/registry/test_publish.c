@@ -416,6 +416,21 @@ static void foreign_sets_are_refused(void **state)
     set.files[0].role = role;
 }
 
+/* Two publications, of which the earlier one's set arrives last: nothing goes back. */
+static void overtaken_sets_change_nothing(void **state)
+{
+    struct desk *d = *state;
+    CLEANUP(signer_set_done) struct signer_set early = {NULL, 0};
+    struct digest v1 = push(d, "v1");
+    assert_code(publish(d, fx_first, err), 0);
+    toy_ok(signer_link_refresh(d->registry.signer, FX_COLLECTION, &early, err));
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &early, err), 0);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+    assert_int_equal(is_signed(d, "v1", &v1), E_DENIED);
+}
+
 static void root_rotation(void **state)
 {
     struct desk *d = *state;
@@ -461,6 +476,7 @@ int main(void)
         desk_test(due_at_half_life),
         desk_test(withdrawn_targets_can_be_deleted),
         desk_test(foreign_sets_are_refused),
+        desk_test(overtaken_sets_change_nothing),
         desk_test(root_rotation),
         cmocka_unit_test(notary_is_named),
     };
