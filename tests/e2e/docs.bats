@@ -10,7 +10,9 @@ setup() {
 }
 
 teardown() {
-    registry_stop
+    [[ -n ${SERVER_PID:-} ]] || return 0
+    kill "$SERVER_PID"
+    wait "$SERVER_PID" || true
 }
 
 texts() {
@@ -140,11 +142,11 @@ substitute() { # LINE
 start_server() {
     local i
     eval "exec $LINE" > "$W/out" 2> "$W/log" 3>&- &
-    REGISTRY_PID=$! # what registry_stop ends
+    SERVER_PID=$!
     for ((i = 0; i < 300; i++)); do
         REGISTRY_HOST=$(sed -n 's/^listening on //p' "$W/out" 2> /dev/null || true)
         [[ -z $REGISTRY_HOST ]] || return 0
-        kill -0 "$REGISTRY_PID" || break
+        kill -0 "$SERVER_PID" || break
         sleep 0.1
     done
     cat "$W/log" >&2
