@@ -19,8 +19,8 @@ enum { APPLICATION = 0x62756c6c };
 
 static const char *const steps[] = {
     "CREATE TABLE item (name TEXT PRIMARY KEY, size INTEGER NOT NULL CHECK (size >= 0)) STRICT",
-    "CREATE TABLE part (item TEXT NOT NULL REFERENCES item (name), data BLOB) STRICT;"
-    "CREATE INDEX part_item ON part (item)",
+    ("CREATE TABLE part (item TEXT NOT NULL REFERENCES item (name), data BLOB) STRICT;"
+     "CREATE INDEX part_item ON part (item)"),
     "ALTER TABLE item ADD COLUMN note TEXT",
 };
 
