@@ -111,9 +111,9 @@ scope() {
     second=$REGISTRY_HOST
     thief_tree() { # COLLECTION
         sign_root 1 "$(root_key root thief) | $(root_key targets thief) | .\"x-bulla-collection\" = \"$1\"" seed:thief
-        sign_targets 1 ".\"x-bulla-collection\" = \"$1\"" seed:thief
-        sign_snapshot 1 ".\"x-bulla-collection\" = \"$1\""
-        sign_timestamp 1 ".\"x-bulla-collection\" = \"$1\""
+        sign_targets 2 ".\"x-bulla-collection\" = \"$1\"" seed:thief
+        sign_snapshot 2 ".\"x-bulla-collection\" = \"$1\""
+        sign_timestamp 2 ".\"x-bulla-collection\" = \"$1\""
     }
     thief_tree "$REPO"
     refused 3 'no trust anchor' bulla verify "$second/$REPO:v1"
@@ -125,8 +125,16 @@ scope() {
     REGISTRY_HOST=$first
     run bulla verify "$first/$REPO:v1"
     expect 0 'anchor: policy'
-    # The second host's metadata at the first host's place.
+    # Policy binds each host to its own root: one name, two collections, two memories.
     thief_tree acme/app
+    cp "$TUF/1.root.json" "$BATS_TEST_TMPDIR/second.root.json"
+    jq --arg scope "$second/$REPO" --arg root "$BATS_TEST_TMPDIR/second.root.json" \
+        '.scopes[$scope] = {collection: "acme/app", root: {file: $root}}' "$BULLA_POLICY" > "$BATS_TEST_TMPDIR/two.json"
+    for place in "$second" "$first" "$second"; do
+        run bulla --policy "$BATS_TEST_TMPDIR/two.json" verify "$place/$REPO:v1"
+        expect 0 'anchor: policy'
+    done
+    # The second host's metadata at the first host's place.
     cp -r "$TUF/." "$first_www/v2/$REPO/_trust/tuf/"
     rm -rf "$BULLA_HOME"
     ACCEPTED='root.json 1.json timestamp.json snapshot.json'

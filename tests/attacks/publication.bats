@@ -268,3 +268,16 @@ still_good() {
     bulla_registry_start
     still_good
 }
+
+@test "a ban is lifted by root keys only" {
+    change targets ".\"x-bulla-banned\" = [\"sha256:$(printf %064d 4)\"]" targets > /dev/null
+    run post targets "$BATS_TEST_TMPDIR/new"
+    [[ ${lines[-1]} == 200 ]]
+    rejected 400 'lifts the ban on' post targets "$(change targets 'del(."x-bulla-banned")' targets)"
+    rejected 400 'lifts the ban on' post targets \
+        "$(change targets ".\"x-bulla-banned\" = [\"sha256:$(printf %064d 5)\"]" targets)"
+    change targets 'del(."x-bulla-banned")' targets root > /dev/null
+    run post targets "$BATS_TEST_TMPDIR/new"
+    [[ ${lines[-1]} == 200 ]]
+    still_good
+}

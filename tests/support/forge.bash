@@ -24,12 +24,13 @@ forge_policy() { # MEMBERS
 date_in() { date -u -d "@$(($(date +%s) + $1))" +%Y-%m-%dT%H:%M:%SZ; }
 
 forge_server_start() {
+    : > "$BATS_FILE_TMPDIR/out" # the other process may be late
     file-server --root "$WWW" --cert "$BATS_FILE_TMPDIR/good/tls/server.crt" \
         --key "$BATS_FILE_TMPDIR/good/tls/server.key" --bad-cert "$BATS_FILE_TMPDIR/bad/tls/server.crt" \
         --bad-key "$BATS_FILE_TMPDIR/bad/tls/server.key" > "$BATS_FILE_TMPDIR/out" 3>&- &
     FILE_SERVER_PID=$!
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 600; i++)); do
         REGISTRY_HOST=$(sed -n 's/^listening on //p' "$BATS_FILE_TMPDIR/out")
         [[ -z $REGISTRY_HOST ]] || break
         sleep 0.05
