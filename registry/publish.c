@@ -95,17 +95,48 @@ static int check_rules(struct index_tx *tx, const struct publication *p, struct 
     return rc == 0 ? check_added(tx, p->repository, accepted, err) : rc;
 }
 
-/* The service must have taken the very bytes that were published. */
-static int check_answer(const struct publication *p, const struct signer_set *set,
-                        struct error *err)
+/* A set that is older than what is here (the service came back from a copy) is not stored: then
+ * nobody will be served this change, whatever the service says. */
+static int check_stored(struct index_tx *tx, const struct publication *p,
+                        const struct signer_set_file *file, struct error *err)
 {
-    for (size_t i = 0; i < p->n_changes; i++) {
+    CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
+    int rc = index_trust_find(tx, p->repository, file->role, file->version, &stored, err);
+    if (rc != 0 && rc != E_NOTFOUND)
+        return rc;
+    if (rc == 0 && bytes_equal(stored.data, stored.len, file->data.data, file->data.len))
+        return 0;
+    return fail(err, E_CONFLICT,
+                "'%s' was signed but not published: the signing service is behind the registry",
+                file->role);
+}
+
+/* The service must have taken the very bytes that were published, and they must be here now. */
+static int check_answer(struct index_tx *tx, const struct publication *p,
+                        const struct signer_set *set, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < p->n_changes; i++) {
         const struct tuf_file *change = &p->changes[i];
         const struct signer_set_file *file = trust_set_find(set, change->role);
         if (!file || !bytes_equal(file->data.data, file->data.len, change->data, change->len))
             return fail(err, E_CONFLICT, "'%s' was replaced meanwhile", change->role);
+        rc = check_stored(tx, p, file, err);
     }
-    return 0;
+    return rc;
+}
+
+static int finish(struct registry *r, const struct publication *p, const struct signer_set *set,
+                  struct error *err)
+{
+    struct index_tx *tx = NULL;
+    int rc = trust_set_store(r->index, p->repository, set, err);
+    if (rc == 0)
+        rc = index_read_begin(r->index, &tx, err);
+    if (rc == 0)
+        rc = check_answer(tx, p, set, err);
+    index_read_end(r->index, tx);
+    return rc;
 }
 
 int publish_changes(struct registry *r, const struct publication *p, struct error *err)
@@ -126,9 +157,7 @@ int publish_changes(struct registry *r, const struct publication *p, struct erro
         (void)refreshed;
         return rc;
     }
-    if (rc == 0)
-        rc = trust_set_store(r->index, p->repository, &set, err);
-    return rc == 0 ? check_answer(p, &set, err) : rc;
+    return rc == 0 ? finish(r, p, &set, err) : rc;
 }
 
 int publish_refresh(struct registry *r, const char *repository, struct error *err)

@@ -2,6 +2,7 @@
  * Publication end to end below HTTP: the registry's rules and storage, and a real signing service
  * in a child process that holds the online keys.
  */
+#include "base/file.h"
 #include "registry/publish.h"
 #include "registry/service.h"
 #include "registry/trust_set.h"
@@ -328,6 +329,42 @@ static void service_ahead_then_another_publication(void **state)
     assert_code(publish(d, fx_targets, err), 0);
 }
 
+static void copy_store(struct desk *d, const char *from, const char *to)
+{
+    char a[160], b[160];
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    snprintf(a, sizeof a, "%s/%s", d->f.dir->path, from);
+    snprintf(b, sizeof b, "%s/%s", d->f.dir->path, to);
+    toy_ok(file_read(AT_FDCWD, a, 16u << 20, &data, err));
+    toy_ok(file_write_atomic(AT_FDCWD, b, data.data, data.len, 0600, err));
+}
+
+/* The service came back from a copy with older timestamps: what it signs cannot be served, and
+ * nobody is told that it was published. */
+static void restored_service_publishes_nothing(void **state)
+{
+    struct desk *d = *state;
+    push(d, "v1");
+    toy_set_text(toy_role(&d->f.repo, "targets"), "expires", "2030-01-01T00:00:00Z");
+    toy_sign(toy_role(&d->f.repo, "targets"));
+    assert_code(publish(d, fx_first, err), 0);
+    stop_service(d);
+    copy_store(d, "signer.db", "copy");
+    start_service(d);
+    for (int i = 0; i < 4; i++) {
+        *d->f.now_s += FX_TIMESTAMP / 2 + 60;
+        assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), 0);
+    }
+    int64_t timestamp = stored_version(d, "timestamp", TUF_TIMESTAMP);
+    stop_service(d);
+    copy_store(d, "copy", "signer.db");
+    start_service(d);
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), E_CONFLICT);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 1);
+    assert_int_equal(stored_version(d, "timestamp", TUF_TIMESTAMP), timestamp);
+}
+
 static void timestamps_are_renewed(void **state)
 {
     struct desk *d = *state;
@@ -472,6 +509,7 @@ int main(void)
         desk_test(service_away),
         desk_test(cut_off_publication_is_adopted),
         desk_test(service_ahead_then_another_publication),
+        desk_test(restored_service_publishes_nothing),
         desk_test(timestamps_are_renewed),
         desk_test(due_at_half_life),
         desk_test(withdrawn_targets_can_be_deleted),
