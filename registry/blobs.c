@@ -284,6 +284,17 @@ static int check_digest(struct blob_upload *u, const struct digest *expected, st
     return rc;
 }
 
+/* What a failed write left behind could not be cut off: the file is more than was hashed. */
+static int check_length(const struct blob_upload *u, struct error *err)
+{
+    struct stat st;
+    if (fstat(u->fd, &st) != 0)
+        return fail_sys(err, errno, "stat upload");
+    return (uint64_t)st.st_size == u->len
+               ? 0
+               : fail(err, E_DIGEST, "the upload's file is longer than what was received");
+}
+
 /* The new folder's own name must be durable, too, or the blob vanishes with it. */
 static int make_blob_dir(struct blobs *b, const char *path, int *dir_fd, const char **last,
                          struct error *err)
@@ -316,6 +327,8 @@ int blobs_commit(struct blobs *b, struct blob_upload *u, const struct digest *ex
         rc = blobs_upload_flush(u, err);
     if (rc == 0)
         rc = check_digest(u, expected, err);
+    if (rc == 0)
+        rc = check_length(u, err);
     if (rc != 0)
         return rc;
     blob_path(expected, path);
