@@ -8,6 +8,8 @@
 
 #define PAGE_MAX      1000u /* names in one answer, whatever n says */
 #define REFERRERS_MAX 1000u
+/* One answer: a page of entries, whose annotations may be as large as manifests are. */
+#define REFERRERS_BYTES (4u << 20)
 
 static int get_base(struct api_call *c, struct error *err)
 {
@@ -126,35 +128,72 @@ static int get_catalog(struct api_call *c, struct error *err)
 
 /* --- referrers --- */
 
+struct referrers {
+    struct js *list;
+    size_t n, bytes;
+    char last[DIGEST_TEXT_MAX]; /* of this page */
+    bool more;
+};
+
 static int add_referrer(void *context, const char *json, struct error *err)
 {
-    struct page *page = context;
-    if (page->n++ == REFERRERS_MAX)
+    struct referrers *page = context;
+    size_t len = strlen(json);
+    if (page->n == REFERRERS_MAX || (page->n > 0 && page->bytes + len > REFERRERS_BYTES)) {
+        page->more = true;
         return 1;
+    }
     struct js *entry = NULL;
-    int rc = js_parse(json, strlen(json), &entry, err);
+    int rc = js_parse(json, len, &entry, err);
     if (rc != 0)
         return rc;
+    page->n++;
+    page->bytes += len;
+    const char *digest = js_text(js_get(entry, "digest"));
+    snprintf(page->last, sizeof page->last, "%s", digest ? digest : "");
     if (js_type(js_get(entry, "annotations")) == JS_NULL)
         js_remove(entry, "annotations");
     const char *type = js_text(js_get(entry, "artifactType"));
     if (!type || !type[0])
         js_remove(entry, "artifactType");
-    return js_push(page->names, entry, err);
+    return js_push(page->list, entry, err);
 }
 
-static int list_referrers(struct api_call *c, const char *type, struct js *list, struct error *err)
+static int list_referrers(struct api_call *c, const struct index_referrers *q,
+                          struct referrers *page, struct error *err)
 {
     struct index_tx *tx = NULL;
     int64_t repository = 0;
-    struct page page = {.call = c, .names = list};
-    struct index_visitor visitor = {add_referrer, &page};
+    struct index_visitor visitor = {add_referrer, page};
     int rc = api_read(c, &tx, err);
     if (rc == 0)
         rc = index_repository_find(tx, c->route.repository, &repository, err);
     if (rc == 0)
-        rc = index_referrers_each(tx, repository, &c->route.digest, type, &visitor, err);
+        rc = index_referrers_each(tx, repository, q, &visitor, err);
     return rc == E_NOTFOUND ? 0 : rc; /* always an index, if an empty one */
+}
+
+/* Where the next page is, and that the type was looked at. */
+static int reply_referrers_headers(struct api_call *c, const struct index_referrers *q,
+                                   const struct referrers *page, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes link = BYTES_INIT;
+    char text[DIGEST_TEXT_MAX];
+    int rc = q->artifact_type[0]
+                 ? http_reply_header(c->http, "OCI-Filters-Applied", "artifactType", err)
+                 : 0;
+    if (rc != 0 || !page->more)
+        return rc;
+    rc = bytes_append_format(&link, err, "</v2/%s/referrers/%s?last=%s", c->route.repository,
+                             digest_format(q->subject, text), page->last);
+    if (rc == 0 && q->artifact_type[0])
+        rc = bytes_append_text(&link, "&artifactType=", err);
+    /* Every byte escaped: a media type may hold what ends a URL or a header's value. */
+    for (const char *p = q->artifact_type; rc == 0 && *p; p++)
+        rc = bytes_append_format(&link, err, "%%%02X", (unsigned)(unsigned char)*p);
+    if (rc == 0)
+        rc = bytes_append_text(&link, ">; rel=\"next\"", err);
+    return rc == 0 ? http_reply_header(c->http, "Link", bytes_text(&link), err) : rc;
 }
 
 static int reply_referrers(struct api_call *c, struct js *list, struct error *err)
@@ -177,19 +216,23 @@ static int reply_referrers(struct api_call *c, struct js *list, struct error *er
 
 static int get_referrers(struct api_call *c, struct error *err)
 {
-    char type[MEDIA_TYPE_MAX + 1];
+    char type[MEDIA_TYPE_MAX + 1], last[DIGEST_TEXT_MAX];
+    const struct index_referrers q = {&c->route.digest, type, last};
+    struct referrers page = {.list = NULL};
     int rc = api_query(c, "artifactType", type, sizeof type, err);
+    if (rc == 0)
+        rc = api_query(c, "last", last, sizeof last, err);
     if (rc != 0)
         return rc;
-    struct js *list = js_array_new();
-    rc = list ? list_referrers(c, type, list, err) : fail_nomem(err);
-    if (rc == 0 && type[0])
-        rc = http_reply_header(c->http, "OCI-Filters-Applied", "artifactType", err);
+    page.list = js_array_new();
+    rc = page.list ? list_referrers(c, &q, &page, err) : fail_nomem(err);
+    if (rc == 0)
+        rc = reply_referrers_headers(c, &q, &page, err);
     if (rc != 0) {
-        js_free(list);
+        js_free(page.list);
         return rc;
     }
-    return reply_referrers(c, list, err);
+    return reply_referrers(c, page.list, err);
 }
 
 const struct api_operation api_list_operations[] = {

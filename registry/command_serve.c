@@ -12,12 +12,16 @@
 #include "keys/secret.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
-#define PEM_MAX       (256u << 10)
-#define STOP_GRACE_MS 5000
+#define PEM_MAX           (256u << 10)
+#define STOP_GRACE_MS     5000
+#define DESCRIPTORS_EACH  4u
+#define DESCRIPTORS_SPARE 64u /* our own, and those of passing work */
 
 struct serving {
     struct server_config config;
@@ -41,12 +45,43 @@ static void serving_done(struct serving *s)
     server_config_done(&s->config);
 }
 
+/*
+ * The usual limit of 1024 descriptors is fewer than the connections allowed: then one peer's silent
+ * connections would leave none for the files that answers need. A working request holds its socket,
+ * two files of the index, and a blob.
+ */
+static int reserve_descriptors(struct server_config *config, struct error *err)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return fail_sys(err, errno, "read the limit of open files");
+    rlim_t wanted = DESCRIPTORS_SPARE + (rlim_t)config->limits.connections * DESCRIPTORS_EACH;
+    if (r.rlim_cur < wanted) {
+        r.rlim_cur = wanted < r.rlim_max ? wanted : r.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+            return fail_sys(err, errno, "raise the limit of open files");
+    }
+    if (r.rlim_cur >= wanted)
+        return 0;
+    if (r.rlim_cur < DESCRIPTORS_SPARE + DESCRIPTORS_EACH)
+        return fail(err, E_LIMIT, "only %ju files may be open at once", (uintmax_t)r.rlim_cur);
+    unsigned fit = (unsigned)((r.rlim_cur - DESCRIPTORS_SPARE) / DESCRIPTORS_EACH);
+    log_warn("%ju open files are allowed: at most %u of %u connections at once",
+             (uintmax_t)r.rlim_cur, fit, config->limits.connections);
+    config->limits.connections = fit;
+    if (config->limits.connections_per_address > fit)
+        config->limits.connections_per_address = fit;
+    return 0;
+}
+
 /* What needs the rights the process was started with. */
 static int prepare(struct serving *s, struct error *err)
 {
     const struct server_config *config = &s->config;
     s->port = config->listen_port;
-    int rc = file_read(AT_FDCWD, config->tls.certificate, PEM_MAX, &s->certificate, err);
+    int rc = reserve_descriptors(&s->config, err);
+    if (rc == 0)
+        rc = file_read(AT_FDCWD, config->tls.certificate, PEM_MAX, &s->certificate, err);
     if (rc == 0)
         rc = file_read(AT_FDCWD, config->tls.key, PEM_MAX, &s->key, err);
     if (rc == 0)

@@ -502,6 +502,8 @@ static enum MHD_Result body_piece(struct http_request *r, const char *data, size
     /* The connection breaks: the only way to stop a peer that sends on and on. */
     if (r->refused && r->received > HTTP_DRAIN_MAX)
         return MHD_NO;
+    if (r->form && r->received > r->form->max_bytes + HTTP_DRAIN_MAX)
+        return MHD_NO;
     return MHD_YES;
 }
 

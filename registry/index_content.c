@@ -267,16 +267,16 @@ int index_repositories_each(struct index_tx *tx, const char *last,
     return rc == 0 ? each_row(stmt, visitor, err) : rc;
 }
 
-int index_referrers_each(struct index_tx *tx, int64_t repository, const struct digest *d,
-                         const char *artifact_type, const struct index_visitor *visitor,
-                         struct error *err)
+int index_referrers_each(struct index_tx *tx, int64_t repository, const struct index_referrers *q,
+                         const struct index_visitor *visitor, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc = index_query(tx,
                          "SELECT json_object('mediaType', media_type, 'digest', digest, 'size',"
                          " size, 'artifactType', artifact_type, 'annotations', json(annotations))"
                          " FROM manifest WHERE repository = ?1 AND subject = ?2"
-                         " AND (?3 = '' OR artifact_type = ?3) ORDER BY digest",
-                         &stmt, err, "idt", repository, d, artifact_type);
+                         " AND (?3 = '' OR artifact_type = ?3) AND digest > ?4"
+                         " ORDER BY digest",
+                         &stmt, err, "idtt", repository, q->subject, q->artifact_type, q->last);
     return rc == 0 ? each_row(stmt, visitor, err) : rc;
 }

@@ -61,8 +61,12 @@ int index_tags_each(struct index_tx *tx, int64_t repository, const char *last,
 int index_repositories_each(struct index_tx *tx, const char *last,
                             const struct index_visitor *visitor, struct error *err) MUST_CHECK;
 /* Manifests whose subject is d: visit gets one descriptor as JSON text. */
-int index_referrers_each(struct index_tx *tx, int64_t repository, const struct digest *d,
-                         const char *artifact_type, const struct index_visitor *visitor,
-                         struct error *err) MUST_CHECK;
+struct index_referrers {
+    const struct digest *subject;
+    const char *artifact_type; /* "": any */
+    const char *last;          /* digests behind this text only; "": all */
+};
+int index_referrers_each(struct index_tx *tx, int64_t repository, const struct index_referrers *q,
+                         const struct index_visitor *visitor, struct error *err) MUST_CHECK;
 
 #endif

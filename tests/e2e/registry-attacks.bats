@@ -223,3 +223,72 @@ smuggle() {
     REGISTRY_USER=admin REGISTRY_PASSWORD=$(< "$REGISTRY_DIR/admin-password")
     [[ $(registry_status -X POST /v2/g/app/blobs/uploads/) == 202 ]]
 }
+
+@test "silent connections do not take the descriptors that answers need" {
+    (
+        REGISTRY_DIR=$BATS_TEST_TMPDIR/few
+        hard=$(ulimit -Hn)
+        ulimit -Sn 80
+        registry_start "$REGISTRY_DIR"
+        ulimit -Sn "$hard"
+        for i in $(seq 100); do
+            exec {fd}<> "/dev/tcp/127.0.0.1/$REGISTRY_PORT"
+        done
+        status=$(registry_status /v2/_catalog)
+        registry_stop
+        [[ $status == 200 ]]
+    )
+}
+
+@test "where few files may be open, fewer connections are taken" {
+    (
+        REGISTRY_DIR=$BATS_TEST_TMPDIR/few
+        ulimit -n 100
+        registry_start "$REGISTRY_DIR"
+        for i in $(seq 80); do
+            { exec {fd}<> "/dev/tcp/127.0.0.1/$REGISTRY_PORT"; } 2> /dev/null || break
+        done
+        open=$(find "/proc/$REGISTRY_PID/fd" -mindepth 1 | wc -l)
+        registry_stop
+        grep 'at most 9 of 4096 connections' "$REGISTRY_DIR/log"
+        [[ $open -lt 60 ]]
+    )
+}
+
+@test "a form that never ends is cut off" {
+    {
+        printf 'POST /v2/m/app/_trust/tuf/ HTTP/1.1\r\nHost: x\r\n%s\r\n' "$AUTH"
+        printf 'Content-Type: multipart/form-data; boundary=end\r\nTransfer-Encoding: chunked\r\n\r\n'
+        printf '4f\r\n--end\r\nContent-Disposition: form-data; name="files"; filename="root"\r\n\r\n12345\r\n'
+        for _ in $(seq 64); do
+            printf '100000\r\n'
+            head -c 1048576 /dev/zero
+            printf '\r\n'
+        done
+        echo > all-sent
+    } | timeout 60 openssl s_client -quiet -connect "$REGISTRY_HOST" -CAfile "$REGISTRY_CA" > /dev/null 2>&1 || true
+    [[ ! -e all-sent ]]
+}
+
+@test "referrers come in pages of bounded size, whatever their annotations hold" {
+    printf '{}' > config
+    push_blob m/ref config
+    subject=sha256:$(printf '%064d' 0)
+    head -c 3000000 /dev/zero | tr '\0' x > long
+    for i in 1 2 3; do
+        printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"a/%s","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"%s","size":2},"layers":[],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":5},"annotations":{"a":"%s%s"}}' \
+            "b&c" "$(digest_of config)" "$subject" "$i" "$(< long)" > manifest
+        [[ $(registry_status -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
+            --data-binary @manifest "/v2/m/ref/manifests/$(digest_of manifest)") == 201 ]]
+    done
+    next="/v2/m/ref/referrers/$subject?artifactType=a/b%26c"
+    for page in 1 2 3; do
+        [[ -n $next ]]
+        registry_curl -D headers "$next" > "page$page"
+        [[ $(wc -c < "page$page") -lt 5000000 && $(jq '.manifests | length' "page$page") == 1 ]]
+        grep -qi '^oci-filters-applied: artifactType' headers
+        next=$(sed -n 's/^link: <\(.*\)>; rel="next"\r$/\1/Ip' headers)
+    done
+    [[ -z $next ]]
+    [[ $(cat page? | jq -r '.manifests[].digest' | sort -u | wc -l) == 3 ]]
+}
