@@ -4,13 +4,15 @@
  *
  *   file-server --root DIR --cert FILE --key FILE --bad-cert FILE --bad-key FILE
  *
- * Prints "listening on 127.0.0.1:PORT"; ends with SIGTERM. GET /a/b is DIR/a/b. Notes on it:
+ * Prints "listening on 127.0.0.1:PORT"; ends with SIGTERM or with the process that started it.
+ * SIGUSR2: new connections get the bad certificate; SIGUSR1: the good one again.
+ * GET /a/b is DIR/a/b. Notes on it:
  *   DIR/a/b.status   its number is the status, the file (if any) the body
  *   DIR/a/b.endless  the file's bytes, then 'x' for ever
  *   DIR/a/b.stall    the file's first half, then nothing more
  *   DIR/a/b.drip     one byte in half a second
- *   DIR/a/b.badtls   the connection ends; new ones get the bad certificate, for ever
- *   DIR/a/b.lastgood the last one: new connections get the bad certificate
+ *   DIR/a/b.badtls   no answer, and the bad certificate from now on
+ *   DIR/a/b.lastgood an answer, and the bad certificate from now on
  *   DIR/a/b.digest   Docker-Content-Digest of the answer
  *   DIR/a/b.swap     served instead from the second request on
  * Each request is a line "METHOD PATH" in DIR/requests.
@@ -27,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -285,8 +288,8 @@ int main(int argc, char **argv)
     uint16_t port;
     int got = 0;
     start(argc, argv);
-    /* SIGTERM ends it; SIGUSR1: the good certificate from now on, SIGUSR2: the bad one. */
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* a failed test leaves nothing behind */
     (void)sigemptyset(&ends);
     (void)sigaddset(&ends, SIGTERM);
     (void)sigaddset(&ends, SIGUSR1);
