@@ -160,7 +160,8 @@ int file_create_atomic(int dir_fd, const char *name, const void *data, size_t le
 
 int file_lock(int dir_fd, const char *name, int wait_ms, int *fd, struct error *err)
 {
-    CLEANUP(cleanup_fd) int lock = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CLEANUP(cleanup_fd)
+    int lock = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
     if (lock < 0)
         return fail_sys(err, errno, "open lock '%s'", name);
     int64_t until = clock_monotonic_ms() + wait_ms;

@@ -29,8 +29,8 @@ int file_create_atomic(int dir_fd, const char *name, const void *data, size_t le
 /* fsync of a folder given by descriptor (O_PATH is fine). */
 int file_sync_dir(int dir_fd, struct error *err) MUST_CHECK;
 
-/* Opens (makes, 0600) `name` and takes an exclusive flock; waits at most wait_ms. The lock ends
- * when *fd is closed. E_BUSY when somebody else holds it for longer. */
+/* Opens (makes, 0600; never through a link) `name` and takes an exclusive flock; waits at most
+ * wait_ms. The lock ends when *fd is closed. E_BUSY when somebody else holds it for longer. */
 int file_lock(int dir_fd, const char *name, int wait_ms, int *fd, struct error *err) MUST_CHECK;
 
 /* Opens a folder for use as dir_fd, making it (mode 0700) and its parents if `make`. */

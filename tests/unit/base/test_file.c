@@ -261,6 +261,19 @@ static void a_lock_has_one_holder(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* Whoever may write to a folder could point the lock at a file that must not appear. */
+static void a_lock_is_not_made_through_a_link(void **state)
+{
+    const struct scratch *s = *state;
+    struct error err = ERROR_INIT;
+    int fd = -1;
+    struct stat st;
+    assert_int_equal(symlinkat("elsewhere", s->fd, "lock"), 0);
+    assert_int_equal(file_lock(s->fd, "lock", 0, &fd, &err), E_SYS);
+    assert_int_equal(err.sys, ELOOP);
+    assert_int_equal(fstatat(s->fd, "elsewhere", &st, AT_SYMLINK_NOFOLLOW), -1);
+}
+
 static void folders_are_opened_and_made(void **state)
 {
     const struct scratch *s = *state;
@@ -310,6 +323,7 @@ int main(void)
         CASE(full_and_read_only_disks_are_reported),
         CASE(readers_see_old_or_new_also_when_the_writer_is_killed),
         CASE(a_lock_has_one_holder),
+        CASE(a_lock_is_not_made_through_a_link),
         CASE(folders_are_opened_and_made),
         CASE(running_out_of_memory_is_an_error),
     };
