@@ -1,5 +1,6 @@
 /* Is an unpacked layer still what its record says? */
 #include "base/file.h"
+#include "base/log.h"
 #include "base/path.h"
 #include "oci/layer_cache.h"
 #include "oci/layer_tree.h"
@@ -249,9 +250,14 @@ static int careful_pass(const struct subject *s, const struct layer_cache *old, 
         .found = BYTES_INIT,
     };
     int rc = check_tree(&c, s->root_fd, err);
-    if (!rc && s->cache_dir)
-        rc = layer_cache_save(s->cache_dir, s->name, s->record, &c.seen, err);
-    return rc;
+    if (rc || !s->cache_dir)
+        return rc;
+    struct error why = ERROR_INIT;
+    int saved = layer_cache_save(s->cache_dir, s->name, s->record, &c.seen, &why);
+    /* The layer is good. What cannot be remembered (a full tmpfs) is checked again next time. */
+    if (saved && saved != E_DENIED)
+        log_debug("layer check not remembered: %s", why.message);
+    return saved == E_DENIED ? fail(err, saved, "%s", why.message) : OK;
 }
 
 static int check_cached(const struct subject *s, struct error *err)
@@ -259,7 +265,7 @@ static int check_cached(const struct subject *s, struct error *err)
     CLEANUP(layer_cache_done) struct layer_cache old = {BYTES_INIT, 0};
     bool same = false;
     int rc = layer_cache_load(s->cache_dir, s->name, s->record, &old, err);
-    if (rc == E_NOTFOUND)
+    if (rc && rc != E_DENIED)
         return careful_pass(s, NULL, err);
     if (!rc)
         rc = quick_pass(s->record, &old, s->root_fd, &same, err);

@@ -316,6 +316,24 @@ static void a_damaged_cache_is_no_cache(void **state)
     assert_int_equal(check(f, LAYER_CHECK_CACHED, true), OK);
 }
 
+/* A full tmpfs, say: the check itself passed. Somebody else's use of it must not keep this machine
+ * from starting what is good; what was changed is found as ever. */
+static void a_cache_that_cannot_be_written_costs_time_only(void **state)
+{
+    struct layer_fixture *f = *state;
+    char path[200];
+    make_layer(f);
+    (void)snprintf(path, sizeof path, "%s/cache", f->dir);
+    CLEANUP(cleanup_fd) int in_its_place = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(in_its_place >= 0);
+    assert_int_equal(check(f, LAYER_CHECK_CACHED, true), OK);
+    (void)snprintf(path, sizeof path, "%s/bin/tool", f->root);
+    CLEANUP(cleanup_fd) int file = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(file >= 0);
+    assert_int_equal(pwrite(file, "X", 1, 0), 1);
+    assert_int_equal(check(f, LAYER_CHECK_CACHED, true), E_TAMPERED);
+}
+
 static void a_cache_that_others_may_write_is_refused(void **state)
 {
     struct layer_fixture *f = *state;
@@ -357,6 +375,7 @@ int main(void)
         LAYER_CASE(a_change_right_after_the_check_is_noticed),
         LAYER_CASE(young_files_are_not_trusted),
         LAYER_CASE(a_damaged_cache_is_no_cache),
+        LAYER_CASE(a_cache_that_cannot_be_written_costs_time_only),
         LAYER_CASE(a_cache_that_others_may_write_is_refused),
         LAYER_CASE(another_layers_record_is_refused),
     };
