@@ -27,6 +27,39 @@ int options_check_path(const char *path, const char *what, struct error *err)
     return OK;
 }
 
+size_t options_depth(const char *path)
+{
+    size_t n = 0;
+    for (path += strspn(path, "/"); *path; path += strspn(path, "/")) {
+        n++;
+        path += strcspn(path, "/");
+    }
+    return n;
+}
+
+/* A place to mount at, its spelling made plain ("/tmp/" is "/tmp"): the same place must be
+ * recognised as such. */
+static int take_destination(char *path, const char *what, struct error *err)
+{
+    int rc = options_check_path(path, what, err);
+    if (!rc && options_depth(path) == 0)
+        rc = fail(err, E_USAGE, "%s '%s' is the container's root: name a folder in it", what, path);
+    for (size_t len = strlen(path); !rc && len > 1 && path[len - 1] == '/'; len--)
+        path[len - 1] = '\0';
+    return rc;
+}
+
+void options_sort_volumes(struct run_volume *volumes, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const struct run_volume v = volumes[i];
+        size_t k = i;
+        for (; k && options_depth(volumes[k - 1].destination) > options_depth(v.destination); k--)
+            volumes[k] = volumes[k - 1];
+        volumes[k] = v;
+    }
+}
+
 int options_parse_volume(char *text, struct run_volume *out, struct error *err)
 {
     struct run_volume v = {.source = text};
@@ -45,7 +78,7 @@ int options_parse_volume(char *text, struct run_volume *out, struct error *err)
     }
     int rc = options_check_path(v.source, "volume source", err);
     if (!rc)
-        rc = options_check_path(v.destination, "volume destination", err);
+        rc = take_destination(destination, "volume destination", err);
     if (!rc)
         *out = v;
     return rc;
@@ -91,7 +124,7 @@ int options_parse_tmpfs(char *text, struct run_tmpfs *out, struct error *err)
     for (char *word = strsep(&rest, ","); !rc && word; word = strsep(&rest, ","))
         rc = parse_tmpfs_option(word, &t, err);
     if (!rc)
-        rc = options_check_path(t.destination, "tmpfs destination", err);
+        rc = take_destination(text, "tmpfs destination", err);
     if (!rc)
         *out = t;
     return rc;

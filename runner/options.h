@@ -22,5 +22,9 @@ int options_parse_pids(const char *text, uint32_t *pids, struct error *err) MUST
 int options_check_network(const char *text, struct error *err) MUST_CHECK;
 /* A path in the container: absolute, no "..", not too long. E_USAGE. */
 int options_check_path(const char *path, const char *what, struct error *err) MUST_CHECK;
+/* Number of components: "/" has 0. */
+size_t options_depth(const char *path);
+/* Outer places before inner ones, else in the order given: no volume covers another by accident. */
+void options_sort_volumes(struct run_volume *volumes, size_t n);
 
 #endif

@@ -153,6 +153,14 @@ static void plan_tmpfs(struct run *run)
         if (!has_tmpfs(plan, defaults[i].destination) &&
             !is_volume(run->spec, defaults[i].destination))
             plan->tmpfs[plan->n_tmpfs++] = defaults[i];
+    /* "/run" before "/run/lock", or it would cover it. */
+    for (size_t i = 1; i < plan->n_tmpfs; i++) {
+        const struct run_tmpfs t = plan->tmpfs[i];
+        size_t depth = options_depth(t.destination), k = i;
+        for (; k && options_depth(plan->tmpfs[k - 1].destination) > depth; k--)
+            plan->tmpfs[k] = plan->tmpfs[k - 1];
+        plan->tmpfs[k] = t;
+    }
 }
 
 /* Places on a tmpfs cannot be made before it is there: the child makes those. */

@@ -37,6 +37,28 @@ static void volumes(void **state)
     }
 }
 
+static void places_are_recognised_however_they_are_written(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct run_volume v[4];
+    struct run_tmpfs t;
+    char texts[4][32] = {"/a:/x/y/z", "/b:/x//", "/c:/w/", "/d:/x/y:ro"};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(options_parse_volume(texts[i], &v[i], &err), OK);
+    options_sort_volumes(v, 4);
+    assert_string_equal(v[0].destination, "/x");
+    assert_string_equal(v[1].destination, "/w");
+    assert_string_equal(v[2].destination, "/x/y");
+    assert_string_equal(v[3].source, "/a");
+    char slash[] = "/tmp/:size=64k", root[] = "/a:/", root_tmpfs[] = "//";
+    assert_int_equal(options_parse_tmpfs(slash, &t, &err), OK);
+    assert_string_equal(t.destination, "/tmp");
+    assert_int_equal(options_parse_volume(root, &v[0], &err), E_USAGE);
+    assert_non_null(strstr(err.message, "root"));
+    assert_int_equal(options_parse_tmpfs(root_tmpfs, &t, &err), E_USAGE);
+}
+
 static void tmpfs(void **state)
 {
     (void)state;
@@ -133,8 +155,12 @@ static void paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(volumes),  cmocka_unit_test(tmpfs), cmocka_unit_test(limits),
-        cmocka_unit_test(networks), cmocka_unit_test(paths),
+        cmocka_unit_test(volumes),
+        cmocka_unit_test(places_are_recognised_however_they_are_written),
+        cmocka_unit_test(tmpfs),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
