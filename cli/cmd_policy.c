@@ -78,6 +78,20 @@ static int say_anchor(struct context *ctx, const struct bytes *root, struct erro
     return OK;
 }
 
+static int number_option(const struct context *ctx, const char *name, uint64_t max, int64_t *out,
+                         struct error *err)
+{
+    const char *text = option_text(&ctx->options, name);
+    uint64_t value;
+    if (!text)
+        return OK;
+    if (text_to_u64(text, strlen(text), max, &value, NULL) || !value)
+        return fail(err, E_USAGE, "--%s '%s' is not a number from 1 to %llu", name, text,
+                    (unsigned long long)max);
+    *out = (int64_t)value;
+    return OK;
+}
+
 static int anchor_of(struct context *ctx, const char *scope, const char *path, struct anchor *out,
                      struct error *err)
 {
@@ -95,8 +109,12 @@ static int anchor_of(struct context *ctx, const char *scope, const char *path, s
             return fail(err, E_USAGE, "--root-key '%s' is not a key id (64 hex digits)", ids[i]);
     }
     out->n_keys = n;
-    if (n)
-        return OK;
+    if (n) {
+        int rc = number_option(ctx, "root-threshold", n, &out->threshold, err);
+        return rc ? rc : number_option(ctx, "min-version", INT32_MAX, &out->min_version, err);
+    }
+    if (option_given(&ctx->options, "root-threshold") || option_given(&ctx->options, "min-version"))
+        return fail(err, E_USAGE, "--root-threshold and --min-version go with --root-key");
     int rc = root_of_scope(ctx, scope, &root, err);
     if (!rc)
         rc = say_anchor(ctx, &root, err);
@@ -134,8 +152,9 @@ static void explain(struct context *ctx, const struct reference *ref, const stru
     if (d->anchor && d->anchor->root_file)
         say(ctx, "anchor     root file %s", d->anchor->root_file);
     else if (d->anchor)
-        say(ctx, "anchor     %zu root keys, version %" PRId64 " or later", d->anchor->n_keys,
-            d->anchor->min_version);
+        say(ctx, "anchor     %" PRId64 " of %zu root keys, version %" PRId64 " or later",
+            d->anchor->threshold ? d->anchor->threshold : (int64_t)d->anchor->n_keys,
+            d->anchor->n_keys, d->anchor->min_version);
     else
         say(ctx, "anchor     none in policy: a pin is needed");
     if (d->n_scopes)

@@ -83,6 +83,8 @@ static const struct option_spec verify_options[] = {
 static const struct option_spec policy_allow_options[] = {
     {"root", 0, OPTION_TEXT, "FILE", "root metadata to start from"},
     {"root-key", 0, OPTION_LIST, "ID", "root key id to start from; may be repeated"},
+    {"root-threshold", 0, OPTION_TEXT, "N", "so many of these keys must have signed (all)"},
+    {"min-version", 0, OPTION_TEXT, "N", "lowest root version that is believed (1)"},
     OPTIONS_END,
 };
 

@@ -104,6 +104,7 @@ static int plan_mounts(struct context *ctx, struct run_plan *p, struct error *er
         if (!rc)
             rc = options_parse_tmpfs(text, &p->tmpfs[i], err);
     }
+    options_sort_volumes(p->volumes, rc ? 0 : n_volumes);
     p->spec.volumes = p->volumes;
     p->spec.n_volumes = n_volumes;
     p->spec.tmpfs = p->tmpfs;
@@ -134,6 +135,16 @@ static int check_modes(struct context *ctx, struct run_plan *p, struct error *er
     return OK;
 }
 
+/* What the image says wrongly is not the caller's usage. */
+static int check_image_folder(const struct image_config *c, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    if (*c->working_dir && options_check_path(c->working_dir, "working folder", &why))
+        return fail(err, E_INVALID, "the image's own %s; choose another with --workdir",
+                    why.message);
+    return OK;
+}
+
 int run_plan_make(struct context *ctx, const struct image_config *c, struct run_plan *p,
                   struct error *err)
 {
@@ -144,9 +155,14 @@ int run_plan_make(struct context *ctx, const struct image_config *c, struct run_
     p->spec.cwd = workdir ? workdir : c->working_dir;
     p->spec.hostname = option_text(&ctx->options, "hostname");
     /* No volume may show keys, trust state or the image store. */
-    p->protected_paths[0] = ctx->home;
+    char *home = realpath(ctx->home, NULL);
+    p->protected_paths[0] = keep(p, home); /* sources are compared with their links resolved */
     p->spec.protected_paths = p->protected_paths;
-    int rc = check_modes(ctx, p, err);
+    int rc = home ? OK : fail_sys(err, errno, "resolve '%s'", ctx->home);
+    if (!rc)
+        rc = check_modes(ctx, p, err);
+    if (!rc && !workdir)
+        rc = check_image_folder(c, err);
     if (!rc)
         rc = plan_argv(ctx, c, p, err);
     if (!rc)

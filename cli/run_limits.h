@@ -14,7 +14,7 @@ struct run_plan {
     struct run_volume volumes[RUN_MAX_MOUNTS];
     struct run_tmpfs tmpfs[RUN_MAX_MOUNTS];
     const char **argv, **env;
-    char *texts[2 * RUN_MAX_MOUNTS + OPTION_VALUES_MAX]; /* owned copies */
+    char *texts[2 * RUN_MAX_MOUNTS + OPTION_VALUES_MAX + 1]; /* owned copies, and home */
     size_t n_texts;
     const char *protected_paths[2];
 };

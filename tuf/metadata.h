@@ -124,7 +124,9 @@ void tuf_targets_at(const struct tuf_metadata *targets, size_t i, struct tuf_tar
 size_t tuf_targets_n_delegations(const struct tuf_metadata *targets);
 const struct tuf_delegation *tuf_targets_delegation(const struct tuf_metadata *targets, size_t i);
 const struct tuf_keys *tuf_targets_keys(const struct tuf_metadata *targets);
-/* True where the digest is in x-bulla-banned. */
+size_t tuf_targets_n_banned(const struct tuf_metadata *targets);
+/* True where the digest is in x-bulla-banned. One document has a digest per algorithm: ask for each
+ * (image_check_bans in verify/ does). */
 bool tuf_targets_banned(const struct tuf_metadata *targets, const struct digest *d);
 /* Whether target `name` is inside the delegation's paths ('*' and '?' do not match '/') or hash
  * prefixes. Source: TUF 4.5. */

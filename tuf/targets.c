@@ -119,6 +119,11 @@ const struct tuf_keys *tuf_targets_keys(const struct tuf_metadata *targets)
     return &targets->targets.keys;
 }
 
+size_t tuf_targets_n_banned(const struct tuf_metadata *targets)
+{
+    return targets->targets.n_banned;
+}
+
 bool tuf_targets_banned(const struct tuf_metadata *targets, const struct digest *d)
 {
     const struct targets_part *part = &targets->targets;

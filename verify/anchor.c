@@ -27,6 +27,8 @@ static int from_keys(const struct anchor *anchor, struct resolved_anchor *a, str
     int rc = bytes_append_format(&text, err, "keys %" PRId64, anchor->min_version);
     for (size_t i = 0; !rc && i < anchor->n_keys; i++)
         rc = bytes_append_format(&text, err, " %s", anchor->keys[i].text);
+    if (!rc && anchor->threshold)
+        rc = bytes_append_format(&text, err, " threshold %" PRId64, anchor->threshold);
     a->keys = anchor;
     return rc ? rc : set_id(a, text.data, text.len, err);
 }
@@ -74,7 +76,8 @@ int anchor_resolve(const struct anchor *anchor, const char *home, const struct r
     return OK;
 }
 
-/* A root is good for pinned key ids where its own threshold is reached by those ids alone. */
+/* A root is good for pinned key ids where they alone reach its own threshold and policy's. The
+ * root's own is no protection: whoever has one of the keys writes "1" into a root of his. */
 static int check_pinned(const struct resolved_anchor *a, const struct bytes *root,
                         struct error *err)
 {
@@ -84,7 +87,8 @@ static int check_pinned(const struct resolved_anchor *a, const struct bytes *roo
     if (rc)
         return rc;
     const struct tuf_role_keys *role = tuf_root_role(m, TUF_ROOT);
-    struct tuf_role_keys pinned = {ids, 0, role->threshold};
+    int64_t wanted = a->keys->threshold ? a->keys->threshold : (int64_t)a->keys->n_keys;
+    struct tuf_role_keys pinned = {ids, 0, wanted > role->threshold ? wanted : role->threshold};
     for (size_t i = 0; i < role->n_ids; i++)
         for (size_t k = 0; k < a->keys->n_keys && pinned.n_ids < POLICY_MAX_ROOT_KEYS; k++)
             if (strcmp(role->ids[i].text, a->keys->keys[k].text) == 0)
@@ -93,7 +97,10 @@ static int check_pinned(const struct resolved_anchor *a, const struct bytes *roo
         return fail(err, E_ROLLBACK, "root version %" PRId64 " is below the policy's minVersion",
                     tuf_metadata_version(m));
     rc = tuf_verify_threshold(m, tuf_root_keys(m), &pinned, NULL, 0, NULL, err);
-    return wrap(err, rc, "root is not signed by the keys that policy names");
+    return wrap(err, rc, "root is not signed by the keys that policy names%s",
+                rc == E_SIGNATURE && wanted > 1 && !a->keys->threshold
+                    ? " (all of them, unless 'threshold' says how many are enough)"
+                    : "");
 }
 
 int anchor_fetch_root(struct resolved_anchor *a, struct trust_source *source,

@@ -23,8 +23,8 @@ int anchor_resolve(const struct anchor *anchor, const char *home, const struct r
 void anchor_done(struct resolved_anchor *a);
 
 /* Fills a->root from the source where it is empty: <minVersion>.root.json, accepted only where a
- * threshold of the pinned keys signed it (key ids) or unchecked beyond itself (first use; the id is
- * set then). */
+ * threshold of the pinned keys, policy's and its own, signed it (key ids) or unchecked beyond
+ * itself (first use; the id is set then). */
 int anchor_fetch_root(struct resolved_anchor *a, struct trust_source *source,
                       const char *collection, struct error *err) MUST_CHECK;
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 void image_done(struct image *image)
 {
@@ -27,7 +28,32 @@ static const char *this_architecture(void)
     return "unknown";
 }
 
-static int read_manifest(struct store *s, const struct descriptor *d, struct manifest **out,
+static int check_ban(const struct tuf_metadata *targets, const struct digest *d, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    if (targets && tuf_targets_banned(targets, d))
+        return fail(err, E_BANNED, "%s is banned by the collection's owner",
+                    digest_format(d, text));
+    return OK;
+}
+
+int image_check_bans(const struct tuf_metadata *targets, const void *data, size_t len,
+                     struct error *err)
+{
+    static const enum digest_alg algorithms[] = {DIGEST_SHA256, DIGEST_SHA512};
+    int rc = OK;
+    for (size_t i = 0; !rc && i < 2 && targets && tuf_targets_n_banned(targets); i++) {
+        struct digest d;
+        rc = digest_of(algorithms[i], data, len, &d, err);
+        if (!rc)
+            rc = check_ban(targets, &d, err);
+    }
+    return rc;
+}
+
+/* targets may be NULL: bans are not looked at. */
+static int read_manifest(struct store *s, const struct descriptor *d,
+                         const struct tuf_metadata *targets, struct manifest **out,
                          struct error *err)
 {
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
@@ -35,38 +61,36 @@ static int read_manifest(struct store *s, const struct descriptor *d, struct man
     if (!rc && d->size >= 0 && (uint64_t)d->size != body.len)
         rc = fail(err, E_DIGEST, "manifest has %zu bytes, %lld were signed", body.len,
                   (long long)d->size);
+    /* By what it is, not by what it is called: a ban names one of its digests. */
+    if (!rc)
+        rc = image_check_bans(targets, body.data, body.len, err);
     return rc ? rc : manifest_parse(body.data, body.len, d->media_type, out, err);
 }
 
-static int check_ban(const struct tuf_metadata *targets, const struct descriptor *d,
-                     struct error *err)
+int image_child_here(const struct manifest *index, const struct descriptor **out, struct error *err)
 {
-    char text[DIGEST_TEXT_MAX];
-    if (targets && tuf_targets_banned(targets, &d->digest))
-        return fail(err, E_BANNED, "%s is banned by the collection's owner",
-                    digest_format(&d->digest, text));
-    return OK;
+    return manifest_select_platform(index, "linux", this_architecture(), out, err);
 }
 
 /* Nested indexes are not followed: one index, one child, as stock clients do. */
 static int choose_image(struct store *s, const struct descriptor *root,
                         const struct tuf_metadata *targets, struct image *image, struct error *err)
 {
-    int rc = check_ban(targets, root, err);
+    int rc = check_ban(targets, &root->digest, err);
     if (!rc)
-        rc = read_manifest(s, root, &image->parsed, err);
+        rc = read_manifest(s, root, targets, &image->parsed, err);
     image->manifest = *root;
     if (rc || image->parsed->kind == MANIFEST_IMAGE)
         return rc;
     const struct descriptor *child = NULL;
-    rc = manifest_select_platform(image->parsed, "linux", this_architecture(), &child, err);
+    rc = image_child_here(image->parsed, &child, err);
     if (rc)
         return rc;
     image->manifest = *child;
     manifest_cleanup(&image->parsed);
-    rc = check_ban(targets, &image->manifest, err);
+    rc = check_ban(targets, &image->manifest.digest, err);
     if (!rc)
-        rc = read_manifest(s, &image->manifest, &image->parsed, err);
+        rc = read_manifest(s, &image->manifest, targets, &image->parsed, err);
     if (!rc && image->parsed->kind != MANIFEST_IMAGE)
         rc = fail(err, E_INVALID, "the index's entry for this platform is no image");
     return rc;
@@ -152,7 +176,7 @@ static int discard_documents(struct store *s, const struct descriptor *root, str
 {
     CLEANUP(manifest_cleanup) struct manifest *m = NULL;
     int rc = OK;
-    if (read_manifest(s, root, &m, err) == OK) {
+    if (read_manifest(s, root, NULL, &m, err) == OK) {
         if (m->kind == MANIFEST_IMAGE)
             rc = store_blob_discard(s, &m->config.digest, err);
         for (size_t i = 0; !rc && i < m->n_manifests; i++)
@@ -218,6 +242,12 @@ int verify_obtain(const struct obtain_options *o, const struct reference *ref, s
     int rc = verify_reference(o->verify, ref, &out->verdict, err);
     if (rc)
         return rc;
+    /* Said before anything is fetched for nothing. */
+    if (o->unpack && geteuid() != 0)
+        return fail(
+            err, E_UNSUPPORTED,
+            "unpacking and running images needs root in this version: start it as root, for "
+            "example with sudo");
     const struct descriptor *root = &out->verdict.manifest;
     rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
     if (rc == E_TAMPERED && o->repair) { /* manifest or config: small, fetched again as a whole */

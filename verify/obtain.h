@@ -22,6 +22,13 @@ void image_done(struct image *image);
 int image_open(struct store *s, const struct descriptor *root, const struct tuf_metadata *targets,
                struct image *out, struct error *err) MUST_CHECK;
 
+/* E_BANNED where one of the document's digests is on the list. targets may be NULL. */
+int image_check_bans(const struct tuf_metadata *targets, const void *data, size_t len,
+                     struct error *err) MUST_CHECK;
+/* The index's entry for this machine; borrowed. E_NOTFOUND. */
+int image_child_here(const struct manifest *index, const struct descriptor **out,
+                     struct error *err) MUST_CHECK;
+
 enum pull_when { PULL_MISSING, PULL_NEVER };
 struct obtain_options {
     const struct verify_options *verify;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int policy_scope_check(const char *scope, struct error *err)
 {
@@ -65,13 +66,50 @@ const struct policy_scope *policy_file_match(const struct policy_file *f,
     return best;
 }
 
-static int add_file(struct policy *p, const char *path, bool is_system, bool must_exist,
+/*
+ * A file in its usual place is read without being named, so its place must vouch for it: HOME may
+ * be somebody else's when root runs. A user's private group may write, as on systems with umask
+ * 002.
+ */
+static int check_owner(int fd, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return fail_sys(err, errno, "stat");
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return fail(err, E_POLICY,
+                    "belongs to user %u, who is neither root nor the caller; name it "
+                    "with --policy if it is meant",
+                    st.st_uid);
+    mode_t others = geteuid() == 0 && st.st_gid != 0 ? S_IWGRP | S_IWOTH : S_IWOTH;
+    if (st.st_mode & others)
+        return fail(err, E_POLICY, "others may write to it (mode %04o); take that right away",
+                    st.st_mode & 07777u);
+    return OK;
+}
+
+static int read_policy(const char *path, bool named, struct bytes *out, struct error *err)
+{
+    /* O_NONBLOCK: a fifo must not hang us. */
+    CLEANUP(cleanup_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    if (fd < 0)
+        return fail_sys(err, errno, "open '%s'", path);
+    int rc = named ? OK : check_owner(fd, err);
+    if (!rc && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
+        rc = fail(err, E_INVALID, "not a regular file");
+    if (!rc)
+        rc = file_read_fd(fd, POLICY_MAX_BYTES, out, err);
+    return wrap(err, rc, "'%s'", path);
+}
+
+static int add_file(struct policy *p, const char *path, bool is_system, bool named,
                     struct error *err)
 {
     CLEANUP(bytes_done) struct bytes content = BYTES_INIT;
     struct error why = ERROR_INIT;
-    int rc = file_read(AT_FDCWD, path, POLICY_MAX_BYTES, &content, &why);
-    if (rc == E_NOTFOUND && !must_exist)
+    int rc = read_policy(path, named, &content, &why);
+    if (rc == E_NOTFOUND && !named)
         return OK;
     if (rc)
         return fail(err, rc, "policy: %s", why.message);
@@ -242,6 +280,8 @@ static int anchor_to_js(const struct anchor *anchor, struct js **out, struct err
         if (!rc)
             rc = js_set(root, "keys", TAKE_PTR(keys), err);
     }
+    if (!rc && anchor->threshold)
+        rc = js_set(root, "threshold", js_int_new(anchor->threshold), err);
     if (!rc && anchor->min_version > 1)
         rc = js_set(root, "minVersion", js_int_new(anchor->min_version), err);
     if (!rc)

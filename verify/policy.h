@@ -21,6 +21,7 @@ struct anchor {
     char *root_file;                          /* path of a root; NULL where keys are used */
     struct key_id keys[POLICY_MAX_ROOT_KEYS]; /* root key ids */
     size_t n_keys;
+    int64_t threshold;   /* how many of the keys must have signed the first root; 0: all of them */
     int64_t min_version; /* lowest acceptable root version, ≥ 1 */
 };
 
@@ -97,7 +98,8 @@ struct policy_options {
     const char *override;    /* --policy or BULLA_POLICY: must exist; NULL: none */
     bool is_root;            /* the override replaces all files */
 };
-/* Missing default files are fine (then nothing is allowed); a missing override is E_NOTFOUND. */
+/* Missing default files are fine (then nothing is allowed); a missing override is E_NOTFOUND.
+ * E_POLICY: a default file that others own or may write. */
 int policy_load(const struct policy_options *options, struct policy *out,
                 struct error *err) MUST_CHECK;
 void policy_done(struct policy *p);

@@ -116,7 +116,7 @@ static int key_ids(const struct js *o, const char *key, struct key_id *out, size
 static int parse_anchor(const struct js *o, const char *base, struct policy_scope *scope,
                         struct error *err)
 {
-    static const char *const known[] = {"file", "keys", "minVersion", NULL};
+    static const char *const known[] = {"file", "keys", "threshold", "minVersion", NULL};
     const char *file = NULL;
     struct anchor *a = &scope->anchor;
     int rc = js_only_keys(o, known, err);
@@ -126,10 +126,17 @@ static int parse_anchor(const struct js *o, const char *base, struct policy_scop
         rc = key_ids(o, "keys", a->keys, POLICY_MAX_ROOT_KEYS, &a->n_keys, err);
     if (!rc)
         rc = js_opt_int(o, "minVersion", 1, INT32_MAX, &a->min_version, err);
+    if (!rc)
+        rc = js_opt_int(o, "threshold", 1, POLICY_MAX_ROOT_KEYS, &a->threshold, err);
     if (rc)
         return rc;
     if (!file == !a->n_keys)
         return fail(err, E_INVALID, "name either 'file' or 'keys'");
+    /* A file is its own rule; a second one beside it would be believed and not hold. */
+    if (file && (js_get(o, "minVersion") || js_get(o, "threshold")))
+        return fail(err, E_INVALID, "'minVersion' and 'threshold' go with 'keys', not with 'file'");
+    if (a->threshold > (int64_t)a->n_keys)
+        return fail(err, E_INVALID, "'threshold' is larger than the number of keys");
     if (file) {
         const char *slash = strrchr(base, '/');
         a->root_file = *file == '/' || !slash

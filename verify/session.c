@@ -82,13 +82,14 @@ static int open_store(struct trust_session *s, struct error *err)
     return anchor_fetch_root(&s->anchor, &s->source, s->collection, err);
 }
 
-static int refresh(struct trust_session *s, const struct decision *decision, struct error *err)
+static int refresh(struct trust_session *s, const struct decision *decision, bool reuse,
+                   struct error *err)
 {
     struct refresh_options options = {
         .now_s = clock_now_s(),
         .collection = s->collection,
         .root = &s->anchor.root,
-        .reuse_s = s->options->reuse_recent && decision ? decision->refresh_s : 0,
+        .reuse_s = reuse && decision ? decision->refresh_s : 0,
         .max_age_s = decision ? decision->max_age_s : -1,
         .grace_s = decision ? decision->offline_grace_s : 0,
     };
@@ -103,7 +104,12 @@ static int refresh(struct trust_session *s, const struct decision *decision, str
 
 int trust_session_refresh(struct trust_session *s, struct error *err)
 {
-    return refresh(s, NULL, err);
+    return refresh(s, NULL, false, err);
+}
+
+int trust_session_ask(struct trust_session *s, const struct decision *decision, struct error *err)
+{
+    return refresh(s, decision, false, err);
 }
 
 int trust_session_open(const struct verify_options *options, const struct reference *ref,
@@ -122,7 +128,7 @@ int trust_session_open(const struct verify_options *options, const struct refere
     if (!rc)
         rc = open_store(s, err);
     if (!rc)
-        rc = refresh(s, decision, err);
+        rc = refresh(s, decision, options->reuse_recent, err);
     if (!rc && s->anchor.origin == ANCHOR_TOFU)
         rc = trust_pin_write(options->home, ref->host, ref->repository, &s->anchor.root, err);
     if (rc)

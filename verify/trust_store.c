@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LOCK_WAIT_MS     30000
 #define FILE_NAME_MAX    255
@@ -54,6 +56,22 @@ int trust_store_open_folder(const char *path, struct trust_store **out, struct e
     return rc ? rc : finish_open(folder, out, err);
 }
 
+/* Pins are anchors, and state is what protects from rollback: who may write here decides what is
+ * valid. */
+static int check_private(int fd, const char *path, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return fail_sys(err, errno, "stat '%s'", path);
+    if (st.st_uid != geteuid())
+        return fail(err, E_NO_TRUST, "'%s' belongs to user %u, not to the caller (user %u)", path,
+                    st.st_uid, geteuid());
+    if (st.st_mode & 022)
+        return fail(err, E_NO_TRUST, "others may write to '%s' (mode %04o); take that right away",
+                    path, st.st_mode & 07777u);
+    return OK;
+}
+
 /* HOME/trust/<below>, made if missing and `make`. The parts of `below` are names that passed their
  * grammar; openat2 still keeps a mistake there inside HOME/trust. */
 static int open_below(const char *home, const char *below, bool make, int *fd, struct error *err)
@@ -63,6 +81,8 @@ static int open_below(const char *home, const char *below, bool make, int *fd, s
     if (!path)
         return fail_nomem(err);
     int rc = file_open_dir(path, make, &trust, err);
+    if (!rc)
+        rc = check_private(trust, path, err);
     if (!rc && make)
         rc = path_make_dirs(trust, below, 0700, err);
     if (!rc)

@@ -1,6 +1,7 @@
 #include "verify/verdict.h"
 
 #include "base/clock.h"
+#include "verify/obtain.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -80,9 +81,40 @@ static const struct tuf_delegation *delegation_of(const struct tuf_metadata *tar
     return NULL;
 }
 
+/* Keys that vouched for earlier entries of one signedBy list: none counts for two. */
+struct used_keys {
+    struct key_id ids[POLICY_MAX_SIGNED_BY * 64];
+    size_t n;
+};
+
+/* Who of the signers may count for this entry: new ones, and where policy pins keys only those. */
+static int count_signers(const struct signed_by *entry, const struct key_id *signers, size_t n,
+                         int64_t role_threshold, struct used_keys *used, struct error *err)
+{
+    size_t before = used->n, able = 0;
+    int64_t wanted = entry->n_keys ? entry->threshold : role_threshold;
+    for (size_t i = 0; i < n; i++) {
+        if (entry->n_keys && !contains_key(entry->keys, entry->n_keys, signers[i].text))
+            continue;
+        able++;
+        if (!contains_key(used->ids, before, signers[i].text))
+            used->ids[used->n++] = signers[i];
+    }
+    if (entry->n_keys && (int64_t)able < wanted)
+        return fail(err, E_POLICY, "policy pins keys for role '%s'; %zu of %" PRId64 " signed",
+                    entry->role, able, wanted);
+    if ((int64_t)(used->n - before) < wanted)
+        return fail(
+            err, E_POLICY,
+            "policy wants role '%s' to vouch with keys of its own; those that signed vouched "
+            "for another role of 'signedBy' already",
+            entry->role);
+    return OK;
+}
+
 /* One signedBy entry: its role, verified by its own delegation, must name the same digest. */
 static int check_entry(struct trust_session *s, const struct signed_by *entry, const char *name,
-                       const struct verdict *v, struct error *err)
+                       const struct verdict *v, struct used_keys *used, struct error *err)
 {
     const struct tuf_metadata *top = tuf_trusted_targets(s->view.trusted, "targets");
     const struct tuf_metadata *root = tuf_trusted_root(s->view.trusted);
@@ -107,28 +139,23 @@ static int check_entry(struct trust_session *s, const struct signed_by *entry, c
         return fail(err, E_POLICY, "policy wants role '%s' to vouch for this digest; it does not",
                     entry->role);
     struct key_id signers[64];
-    size_t n = 0, pinned = 0;
+    size_t n = 0;
     int rc = tuf_verify_threshold(m, keys, role_keys, signers, 64, &n, err);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < entry->n_keys; i++)
-        pinned += contains_key(signers, n < 64 ? n : 64, entry->keys[i].text);
-    if (entry->n_keys && (int64_t)pinned < entry->threshold)
-        return fail(err, E_POLICY, "policy pins keys for role '%s'; %zu of %" PRId64 " signed",
-                    entry->role, pinned, entry->threshold);
-    return OK;
+    return rc ? rc
+              : count_signers(entry, signers, n < 64 ? n : 64, role_keys->threshold, used, err);
 }
 
 static int check_signed_by(struct trust_session *s, const struct decision *d, const char *name,
                            const struct verdict *v, struct error *err)
 {
-    for (size_t i = 0; i < d->n_scopes; i++)
-        for (size_t k = 0; k < d->scopes[i]->n_signed_by; k++) {
-            int rc = check_entry(s, &d->scopes[i]->signed_by[k], name, v, err);
-            if (rc)
-                return rc;
-        }
-    return OK;
+    CLEANUP(cleanup_free) struct used_keys *used = calloc(1, sizeof *used);
+    int rc = used ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < d->n_scopes; i++) {
+        used->n = 0; /* each policy file is a rule of its own */
+        for (size_t k = 0; !rc && k < d->scopes[i]->n_signed_by; k++)
+            rc = check_entry(s, &d->scopes[i]->signed_by[k], name, v, used, err);
+    }
+    return rc;
 }
 
 static void note_version(struct verdict *v, size_t i, const char *role,
@@ -173,6 +200,91 @@ static void compare_registry_tag(struct trust_session *s, struct verdict *v)
                    v->ref.tag, digest_format(&claimed, text));
 }
 
+/* The document behind `d`, compared with the bans by each of its digests; *out where it can be
+ * read as a manifest, else NULL. */
+static int fetch_unbanned(struct trust_session *s, const struct descriptor *d,
+                          const struct tuf_metadata *targets, struct manifest **out,
+                          struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    struct remote *remote;
+    struct error why = ERROR_INIT;
+    char digest[DIGEST_TEXT_MAX];
+    if (tuf_targets_banned(targets, &d->digest))
+        return fail(err, E_BANNED, "%s is banned by the collection's owner",
+                    digest_format(&d->digest, digest));
+    int rc = trust_session_remote(s, &remote, err);
+    if (!rc)
+        rc = remote_manifest_get(remote, s->repository, digest_format(&d->digest, digest), &body,
+                                 NULL, err);
+    if (!rc)
+        rc = image_check_bans(targets, body.data, body.len, err);
+    if (!rc && manifest_parse(body.data, body.len, d->media_type, out, &why))
+        *out = NULL; /* pull says what is wrong with it */
+    return rc;
+}
+
+/*
+ * `verify` fetches no image, but where there are bans it looks at the manifest, and behind an index
+ * at this machine's child: "valid" must not be said of what `run` would refuse. A registry that
+ * does not show them hides nothing: then there is nothing to run.
+ */
+static int look_for_bans(struct trust_session *s, const struct tuf_metadata *targets,
+                         struct verdict *v, struct error *err)
+{
+    CLEANUP(manifest_cleanup) struct manifest *m = NULL;
+    CLEANUP(manifest_cleanup) struct manifest *child = NULL;
+    const struct descriptor *here = NULL;
+    struct error why = ERROR_INIT;
+    if (!tuf_targets_n_banned(targets))
+        return OK;
+    int rc = v->freshness == FRESH_CACHED ? E_NETWORK : OK;
+    if (rc)
+        why = s->view.offline;
+    else
+        rc = fetch_unbanned(s, &v->manifest, targets, &m, &why);
+    if (!rc && m && m->kind == MANIFEST_INDEX && image_child_here(m, &here, &why) == OK)
+        rc = fetch_unbanned(s, here, targets, &child, &why);
+    if (rc == E_BANNED)
+        *err = why;
+    else if (rc)
+        warn_about(v, "not compared with the collection's bans: %.200s", why.message);
+    return rc == E_BANNED ? rc : OK;
+}
+
+static int judge(struct trust_session *s, const struct decision *d, const char *name,
+                 struct verdict *v, struct tuf_found *found, struct error *err)
+{
+    int rc = trust_find(&s->view, s->store, &s->source, name, found, err);
+    if (rc == E_UNSIGNED)
+        return fail(err, E_UNSIGNED, "'%s' is not signed in collection '%s'", name, s->collection);
+    if (!rc)
+        rc = check_target(&v->ref, found, tuf_trusted_targets(s->view.trusted, "targets"), v, err);
+    return rc ? rc : check_signed_by(s, d, name, v, err);
+}
+
+/* "No" is said of fresh metadata only: what was stored a moment ago may have been overtaken, so the
+ * registry is asked; where it cannot be, nobody knows whether the name was signed meanwhile. */
+static int judge_fresh(struct trust_session *s, const struct decision *d, const char *name,
+                       struct verdict *v, struct tuf_found *found, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = judge(s, d, name, v, found, &why);
+    if (error_exit_status(rc) == EXIT_REFUSED && s->view.freshness == FRESH_RECENT) {
+        rc = trust_session_ask(s, d, &why);
+        if (!rc)
+            rc = judge(s, d, name, v, found, &why);
+    }
+    if (rc == E_UNSIGNED && s->view.freshness == FRESH_CACHED)
+        return fail(err, E_STALE,
+                    "'%s' is not in what was stored %" PRId64 " s ago, and whether it was signed "
+                    "since cannot be asked: %.300s",
+                    name, s->view.age_s, s->view.offline.message);
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    return OK;
+}
+
 static int decide(struct trust_session *s, const struct decision *d,
                   const struct verify_options *options, struct verdict *v, struct error *err)
 {
@@ -181,17 +293,11 @@ static int decide(struct trust_session *s, const struct decision *d,
     struct tuf_found found;
     int64_t now = clock_now_s();
     v->anchor = s->anchor.origin;
-    note_freshness(v, &s->view);
-    int rc = trust_find(&s->view, s->store, &s->source, name, &found, err);
-    if (rc == E_UNSIGNED)
-        return fail(err, E_UNSIGNED, "'%s' is not signed in collection '%s'", name, s->collection);
-    const struct tuf_metadata *targets = tuf_trusted_targets(s->view.trusted, "targets");
-    if (!rc)
-        rc = check_target(&v->ref, &found, targets, v, err);
-    if (!rc)
-        rc = check_signed_by(s, d, name, v, err);
+    int rc = judge_fresh(s, d, name, v, &found, err);
     if (rc)
         return rc;
+    note_freshness(v, &s->view);
+    const struct tuf_metadata *targets = tuf_trusted_targets(s->view.trusted, "targets");
     (void)snprintf(v->role, sizeof v->role, "%s", found.role);
     v->n_signers = found.n_signers;
     memcpy(v->signers, found.signers, sizeof v->signers);
@@ -201,9 +307,10 @@ static int decide(struct trust_session *s, const struct decision *d,
     note_version(v, 3, "targets", targets, now);
     if (s->anchor.origin == ANCHOR_TOFU)
         warn_about(v, "first use: the registry's root was trusted unseen and is pinned now");
-    if (options->look_at_registry_tag)
-        compare_registry_tag(s, v);
-    return OK;
+    if (!options->look_at_registry_tag)
+        return OK;
+    compare_registry_tag(s, v);
+    return look_for_bans(s, targets, v, err);
 }
 
 int verify_reference(const struct verify_options *options, const struct reference *ref,

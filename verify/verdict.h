@@ -75,6 +75,9 @@ void trust_session_close(struct trust_session *s);
 /* The connection, opened on first use. */
 int trust_session_remote(struct trust_session *s, struct remote **out,
                          struct error *err) MUST_CHECK;
+/* Asks the registry now, whatever policy allows to be reused. What was found before is void. */
+int trust_session_ask(struct trust_session *s, const struct decision *decision,
+                      struct error *err) MUST_CHECK;
 /* Refreshes once more (after a publication). */
 int trust_session_refresh(struct trust_session *s, struct error *err) MUST_CHECK;
 

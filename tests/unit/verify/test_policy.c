@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -80,6 +81,13 @@ static void bad_files_are_refused_with_their_place(void **state)
          "twice"},
         {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"minVersion\":0}}}}",
          "minVersion"},
+        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"minVersion\":2}}}}",
+         "minVersion"},
+        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"threshold\":1}}}}",
+         "threshold"},
+        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"keys\":[\"" ID64
+         "\"],\"threshold\":2}}}}",
+         "threshold"},
         {"{\"version\":1,\"scopes\":{\"r.io\":{\"signedBy\":[]}}}", "signedBy"},
         {"{\"version\":1,\"scopes\":{\"r.io\":{\"signedBy\":[{\"role\":\"a\",\"threshold\":2}]}}}",
          "keys"},
@@ -246,7 +254,7 @@ static void allow_writes_what_it_reads_and_keeps_the_rest(void **state)
     const struct scratch *s = *state;
     const char *path = scratch_name(s, "deep/policy.json");
     struct anchor file = {.root_file = (char *)(uintptr_t) "/r.json", .min_version = 1};
-    struct anchor keys = {.n_keys = 1, .min_version = 3};
+    struct anchor keys = {.n_keys = 1, .threshold = 1, .min_version = 3};
     struct error err = ERROR_INIT;
     memcpy(keys.keys[0].text, ID64, sizeof ID64);
     assert_int_equal(policy_allow(path, "r.io/a", &file, &err), OK);
@@ -259,6 +267,7 @@ static void allow_writes_what_it_reads_and_keeps_the_rest(void **state)
     assert_int_equal(policy_file_n_scopes(f), 2);
     assert_string_equal(policy_file_scope(f, 0)->anchor.root_file, "/r.json");
     assert_int_equal(policy_file_scope(f, 1)->anchor.min_version, 3);
+    assert_int_equal(policy_file_scope(f, 1)->anchor.threshold, 1);
 }
 
 /* What we would refuse to read must never be written over. */
@@ -273,6 +282,30 @@ static void allow_leaves_a_bad_file_alone(void **state)
     CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
     assert_int_equal(file_read(s->fd, "policy.json", 65536, &text, &err), OK);
     assert_string_equal(bytes_text(&text), "{\"version\":1,\"oops\":1}");
+}
+
+/* Where nobody named the file, its owner and mode must vouch for it. */
+static void files_of_others_are_no_policy(void **state)
+{
+    const struct scratch *s = *state;
+    struct error err = ERROR_INIT;
+    struct policy p;
+    scratch_write_text(s, "user.json", "{\"version\":1}");
+    struct policy_options o = {.system_path = scratch_name(s, "none.json"),
+                               .user_path = scratch_name(s, "user.json")};
+    assert_int_equal(chmod(o.user_path, 0666), 0);
+    assert_int_equal(policy_load(&o, &p, &err), E_POLICY);
+    assert_non_null(strstr(err.message, "others may write"));
+    assert_int_equal(chmod(o.user_path, 0644), 0);
+    assert_int_equal(policy_load(&o, &p, &err), OK);
+    policy_done(&p);
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(o.user_path, 65534, (gid_t)-1), 0);
+    assert_int_equal(policy_load(&o, &p, &err), E_POLICY);
+    o.override = o.user_path; /* named: meant */
+    assert_int_equal(policy_load(&o, &p, &err), OK);
+    policy_done(&p);
 }
 
 static void loading_follows_the_layers(void **state)
@@ -329,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(allow_writes_what_it_reads_and_keeps_the_rest,
                                         scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(allow_leaves_a_bad_file_alone, scratch_setup,
+                                        scratch_teardown),
+        cmocka_unit_test_setup_teardown(files_of_others_are_no_policy, scratch_setup,
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(loading_follows_the_layers, scratch_setup,
                                         scratch_teardown),
