@@ -7,7 +7,7 @@ set -euo pipefail
 build=(build-essential ca-certificates cmake ninja-build openssl pkg-config
     libarchive-dev libcap-dev libcmocka-dev libcurl4-openssl-dev libcyaml-dev libgnutls28-dev libisal-dev
     libjansson-dev libmicrohttpd-dev libp11-kit-dev libpkcs11-helper1-dev libseccomp-dev libsodium-dev
-    libsqlite3-dev libssl-dev libzstd-dev)
+    libsqlite3-dev libssl-dev libyaml-dev libzstd-dev)
 demo=(busybox-static curl debian-archive-keyring faketime iproute2 jq mmdebstrap opensc passt skopeo softhsm2
     sqlite3 uidmap xz-utils zstd)
 test=(bats binutils ccache clang clang-format clang-tidy cppcheck docker-registry git libclang-rt-14-dev nginx-light
