@@ -211,7 +211,7 @@ static int say_root(struct context *ctx, const struct bytes *root, struct error 
 static int newest_root(struct context *ctx, const struct reference *ref, struct bytes *out,
                        struct error *err)
 {
-    struct decision decision = {.max_age_s = -1, .allow_tofu = true};
+    struct decision decision = {.max_age_s = -1, .allow_tofu = true}, mapped;
     struct trust_session s;
     struct verify_options look = ctx->verify;
     CLEANUP(cleanup_free) char *scratch = text_format("%s/trust/looking", ctx->home);
@@ -219,8 +219,14 @@ static int newest_root(struct context *ctx, const struct reference *ref, struct 
         return fail_nomem(err);
     /* Looked at in a place of its own: nothing is trusted before it was shown. */
     look.home = scratch;
-    memcpy(decision.collection, ref->repository, sizeof decision.collection);
-    int rc = trust_session_open(&look, ref, &decision, &s, err);
+    /* Under the name that policy gives it here: a mirror's path is not the collection's. */
+    int rc = context_policy(ctx, err);
+    if (!rc)
+        rc = policy_decide(&ctx->policy, ref, &mapped, err);
+    if (rc)
+        return rc;
+    memcpy(decision.collection, mapped.collection, sizeof decision.collection);
+    rc = trust_session_open(&look, ref, &decision, &s, err);
     if (rc)
         return rc;
     const struct bytes *root = tuf_metadata_bytes(tuf_trusted_root(s.view.trusted));

@@ -32,9 +32,16 @@ static int start(struct refresh *r, struct error *err)
     struct error why = ERROR_INIT;
     tuf_trusted_cleanup(&r->view->trusted);
     int rc = trust_store_read(r->store, "root", TUF_MAX_ROOT_BYTES, &stored, &why);
-    if (rc == 0)
-        return wrap(err, tuf_trusted_new(&options, stored.data, stored.len, &r->view->trusted, err),
-                    "stored root");
+    if (rc == 0) {
+        rc = tuf_trusted_new(&options, stored.data, stored.len, &r->view->trusted, &why);
+        if (!rc || rc == E_NOMEM)
+            return rc ? fail_nomem(err) : OK;
+        /* It was good when it was stored: this says nothing about the image. */
+        return fail(err, E_NO_TRUST,
+                    "the stored root is damaged (%.300s); removing this collection's folder below "
+                    "HOME/trust/state starts again from the anchor and forgets known versions",
+                    why.message);
+    }
     if (rc != E_NOTFOUND)
         return fail(err, rc, "%s", why.message);
     const struct bytes *root = r->options->root;

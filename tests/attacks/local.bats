@@ -205,3 +205,25 @@ anchor() {
     run bulla run -v "$BATS_TEST_TMPDIR/inner:/" "$REF"
     expect 2 "container's root"
 }
+
+@test "a pin for a mirror is looked up under the name that policy gives it" {
+    jq -n --arg scope "$REGISTRY_HOST/$REPO" '{version: 1, scopes: {($scope): {collection: "acme/app"}}}' \
+        > "$BULLA_POLICY"
+    run bulla trust pin "$REGISTRY_HOST/$REPO"
+    expect 0 "root version 1 of 'acme/app'"
+    run bulla verify "$REF"
+    expect 0 'anchor: pin'
+    # Where policy gives it no other name, another collection's root is none.
+    echo '{"version": 1}' > "$BULLA_POLICY"
+    run bulla trust pin "$REGISTRY_HOST/$REPO" --replace
+    expect 1 "is for collection 'acme/app'"
+}
+
+@test "a damaged root in the trust state is undetermined, with a way out" {
+    bulla verify "$REF"
+    find "$BULLA_HOME/trust/state" -name root.json -exec sh -c 'echo x > "$1"' sh {} ';'
+    refused 3 'HOME/trust/state' bulla verify "$REF"
+    rm -rf "$BULLA_HOME/trust/state"
+    run bulla verify "$REF"
+    expect 0 '^valid'
+}
