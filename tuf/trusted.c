@@ -422,7 +422,7 @@ static int check_role(const struct tuf_trusted *t, const char *role, const struc
 static int admit(struct tuf_trusted *t, const char *name, const char *delegator,
                  struct tuf_metadata *m, struct error *err)
 {
-    struct authority authority;
+    struct authority authority = {0};
     CLEANUP(role_done) struct trusted_role role = {.metadata = tuf_metadata_ref(m)};
     int rc = find_authority(t, name, delegator, &authority, err);
     if (!rc)

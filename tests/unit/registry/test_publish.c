@@ -365,6 +365,35 @@ static void restored_service_publishes_nothing(void **state)
     assert_int_equal(stored_version(d, "timestamp", TUF_TIMESTAMP), timestamp);
 }
 
+/* The same, after the restored service has overtaken the published timestamp with new ones of its
+ * own: their snapshot is still older than the published one. */
+static void restored_service_replaces_nothing(void **state)
+{
+    struct desk *d = *state;
+    push(d, "v1");
+    toy_set_text(toy_role(&d->f.repo, "targets"), "expires", "2030-01-01T00:00:00Z");
+    toy_sign(toy_role(&d->f.repo, "targets"));
+    assert_code(publish(d, fx_first, err), 0);
+    stop_service(d);
+    copy_store(d, "signer.db", "copy");
+    start_service(d);
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), 0);
+    int64_t snapshot = stored_version(d, "snapshot", TUF_SNAPSHOT);
+    stop_service(d);
+    copy_store(d, "copy", "signer.db");
+    start_service(d);
+    for (int i = 0; i < 4; i++) {
+        struct error ignored = ERROR_INIT;
+        *d->f.now_s += FX_TIMESTAMP / 2 + 60;
+        if (publish_refresh(&d->registry, FX_COLLECTION, &ignored) == 0)
+            continue;
+        assert_int_equal(ignored.code, E_ROLLBACK);
+    }
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+    assert_int_equal(stored_version(d, "snapshot", TUF_SNAPSHOT), snapshot);
+}
+
 static void timestamps_are_renewed(void **state)
 {
     struct desk *d = *state;
@@ -510,6 +539,7 @@ int main(void)
         desk_test(cut_off_publication_is_adopted),
         desk_test(service_ahead_then_another_publication),
         desk_test(restored_service_publishes_nothing),
+        desk_test(restored_service_replaces_nothing),
         desk_test(timestamps_are_renewed),
         desk_test(due_at_half_life),
         desk_test(withdrawn_targets_can_be_deleted),
