@@ -158,8 +158,10 @@ anchor() {
     mkdir "$BATS_TEST_TMPDIR/nobody"
     chown 65534 "$BATS_TEST_TMPDIR/nobody"
     chmod 755 "$BATS_TEST_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_RUN_TMPDIR"
+    # The build may lie where only root can go.
+    install -m 755 "$(type -P bulla)" "$BATS_TEST_TMPDIR/bulla"
     run setpriv --reuid 65534 --regid 65534 --clear-groups env BULLA_HOME="$BATS_TEST_TMPDIR/nobody/h" \
-        "$(type -P bulla)" --cacert "$REGISTRY_CA" run "$REF"
+        "$BATS_TEST_TMPDIR/bulla" --cacert "$REGISTRY_CA" run "$REF"
     expect 125 'needs root'
     [[ -z $(find "$BATS_TEST_TMPDIR/nobody/h/images/blobs" -type f) ]]
 }
