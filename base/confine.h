@@ -6,9 +6,9 @@
  * binds the calling thread and the threads and children it makes afterwards, and cannot be undone:
  * call them while the process has one thread.
  *
- * Confined programs cannot signal other processes (end a helper by closing a pipe it watches, or
- * let it ask for PR_SET_PDEATHSIG), cannot open network sockets (listeners are opened before), and
- * cannot start programs or load libraries.
+ * Confined programs cannot signal other processes (end a helper by closing a pipe it watches;
+ * PR_SET_PDEATHSIG does not reach it once Landlock scopes signals), cannot open network sockets
+ * (listeners are opened before), and cannot start programs or load libraries.
  */
 #ifndef BULLA_BASE_CONFINE_H
 #define BULLA_BASE_CONFINE_H
