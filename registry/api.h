@@ -26,6 +26,7 @@ struct registry {
     struct uploads *uploads;
     struct users *users;
     struct signer_link *signer;
+    int lock_fd; /* on the data folder, for this server alone */
 };
 
 struct api_call {

@@ -1,11 +1,29 @@
 #include "registry/service.h"
 
+#include "base/cleanup.h"
+#include "base/file.h"
 #include "registry/password.h"
+
+/* Two servers would each sweep, collect and count what the other works on. The kernel ends the lock
+ * with the process, however that ends: no stale one is ever left. */
+static int lock_data(const char *data_dir, int *lock_fd, struct error *err)
+{
+    CLEANUP(cleanup_fd) int dir_fd = -1;
+    int rc = file_open_dir(data_dir, true, &dir_fd, err);
+    if (rc == 0)
+        rc = file_lock(dir_fd, SERVICE_LOCK_NAME, SERVICE_LOCK_WAIT_MS, lock_fd, err);
+    if (rc == E_BUSY)
+        return fail(err, E_BUSY, "another bulla-registry serves '%s': stop that one first",
+                    data_dir);
+    return wrap(err, rc, "storage '%s'", data_dir);
+}
 
 int registry_open(const struct server_config *config, struct registry *out, struct error *err)
 {
-    struct registry r = {.config = config};
+    struct registry r = {.config = config, .lock_fd = -1};
     int rc = password_init(err);
+    if (rc == 0)
+        rc = lock_data(config->data_dir, &r.lock_fd, err);
     if (rc == 0)
         rc = blobs_open(config->data_dir, &r.blobs, err);
     if (rc == 0)
@@ -34,5 +52,6 @@ void registry_close(struct registry *r)
     index_close(r->index);
     blobs_close(r->blobs);
     signer_link_free(r->signer);
-    *r = (struct registry){.config = r->config};
+    cleanup_fd(&r->lock_fd);
+    *r = (struct registry){.config = r->config, .lock_fd = -1};
 }

@@ -110,6 +110,16 @@ location() {
     [[ $status == 3 && $output == *"Address already in use"* ]]
 }
 
+@test "a second server on one data folder is refused, and a lock left by kill -9 is not in the way" {
+    run bulla-registry serve --config r/registry.yaml
+    [[ $status == 3 && $output == *"another bulla-registry serves '$PWD/r/data': stop that one first"* ]]
+    [[ $output != *"listening on"* && $(registry_status /v2/) == 200 ]]
+    registry_kill
+    [[ -e r/data/serve.lock ]]
+    registry_start "$BATS_TEST_TMPDIR/r"
+    [[ $(registry_status /v2/) == 200 ]]
+}
+
 @test "it does not start without its certificate, its signing service's passphrase or its data" {
     registry_stop
     mv r/tls/server.crt r/tls/away
