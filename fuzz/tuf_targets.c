@@ -25,5 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)tuf_delegation_covers(d, "v1.2");
         (void)!tuf_verify_threshold(m, tuf_targets_keys(m), &d->keys, NULL, 0, NULL, &err);
     }
+    const struct tuf_bins *bins = tuf_targets_bins(m);
+    char name[TUF_BIN_NAME_MAX];
+    uint64_t bin = 0;
+    assert(!bins || !tuf_targets_n_delegations(m));
+    if (bins && !tuf_bins_find(bins, "v1.2", &bin, &err)) {
+        assert(bin < tuf_bins_count(bins));
+        tuf_bins_name(bins, bin, name);
+        assert(tuf_bins_has(bins, name) && tuf_targets_authority(m, name) == &bins->keys);
+    }
     return 0;
 }

@@ -178,7 +178,8 @@ static int check_delegations(const struct tuf_metadata *m, struct error *err)
         if (rc)
             return rc;
     }
-    return OK;
+    const struct tuf_bins *bins = tuf_targets_bins(m);
+    return bins ? check_reachable_threshold(tuf_targets_keys(m), &bins->keys, "bins", err) : OK;
 }
 
 /* Version first: who was overtaken shall hear that (409), not that old keys no longer count. */
@@ -269,6 +270,19 @@ static void walk_add(struct walk *w, size_t slot, const char *name)
     w->names[w->n++] = name;
 }
 
+/* Bins are found among the files: their names alone could be billions. */
+static void walk_old_bins(struct accept *a, const struct slot *from)
+{
+    const struct tuf_bins *bins = tuf_targets_bins(from->before);
+    for (size_t i = 0; bins && i < a->n_slots; i++) {
+        struct slot *to = &a->slots[i];
+        if (!to->current || to->was_reachable || !tuf_bins_has(bins, to->role))
+            continue;
+        to->was_reachable = true;
+        walk_add(&a->old, i, to->role);
+    }
+}
+
 /* What was reachable so far. Nothing is verified: it was, when it was published. */
 static int walk_old(struct accept *a, struct error *err)
 {
@@ -290,6 +304,8 @@ static int walk_old(struct accept *a, struct error *err)
             to->was_reachable = true;
             walk_add(w, (size_t)(to - a->slots), d->name);
         }
+        if (!rc)
+            walk_old_bins(a, from);
     }
     return rc;
 }
@@ -344,6 +360,42 @@ static int walk_delegations(struct accept *a, const struct slot *from, struct er
     return OK;
 }
 
+/* A client looks for a name in one bin only: anywhere else it would be signed and never found. */
+static int check_bin(const struct tuf_bins *bins, const struct slot *slot, struct error *err)
+{
+    for (size_t i = 0; slot->change && i < tuf_targets_count(slot->after); i++) {
+        struct tuf_target target;
+        char name[TUF_BIN_NAME_MAX];
+        uint64_t bin = 0;
+        tuf_targets_at(slot->after, i, &target);
+        int rc = tuf_bins_find(bins, target.name, &bin, err);
+        if (rc)
+            return rc;
+        tuf_bins_name(bins, bin, name);
+        if (strcmp(name, slot->role) != 0)
+            return fail(err, E_INVALID, "target '%s' belongs into bin '%s', not '%s'", target.name,
+                        name, slot->role);
+    }
+    return OK;
+}
+
+static int walk_bins(struct accept *a, const struct slot *from, struct error *err)
+{
+    const struct tuf_bins *bins = tuf_targets_bins(from->after);
+    int rc = OK;
+    for (size_t i = 0; !rc && bins && i < a->n_slots; i++) {
+        struct slot *to = &a->slots[i];
+        if (!tuf_bins_has(bins, to->role))
+            continue;
+        rc = reach(a, to, to->role, err);
+        if (!rc)
+            rc = check_signatures(to, tuf_targets_keys(from->after), &bins->keys, from->role, err);
+        if (!rc)
+            rc = check_bin(bins, to, err);
+    }
+    return rc;
+}
+
 static int walk_new(struct accept *a, const struct tuf_metadata *root, struct error *err)
 {
     struct slot *targets = slot_of(a, "targets");
@@ -353,8 +405,11 @@ static int walk_new(struct accept *a, const struct tuf_metadata *root, struct er
     if (!rc)
         rc = check_signatures(targets, tuf_root_keys(root), tuf_root_role(root, TUF_TARGETS),
                               "root", err);
-    for (size_t i = 0; !rc && i < a->new.n; i++)
+    for (size_t i = 0; !rc && i < a->new.n; i++) {
         rc = walk_delegations(a, &a->slots[a->new.order[i]], err);
+        if (!rc)
+            rc = walk_bins(a, &a->slots[a->new.order[i]], err);
+    }
     for (size_t i = 0; !rc && i < a->n_slots; i++)
         if (a->slots[i].change && !a->slots[i].is_reachable &&
             strcmp(a->slots[i].role, "root") != 0)
@@ -479,8 +534,10 @@ static int fill_accepted(struct accept *a, struct tuf_accepted *out, struct erro
         return fail_nomem(err);
     out->root = tuf_metadata_ref(root->after);
     for (; out->n_roles < a->new.n; out->n_roles++) {
+        out->role_names[out->n_roles] = strdup(a->new.names[out->n_roles]);
+        if (!out->role_names[out->n_roles])
+            return fail_nomem(err);
         out->roles[out->n_roles] = tuf_metadata_ref(a->slots[a->new.order[out->n_roles]].after);
-        out->role_names[out->n_roles] = a->new.names[out->n_roles];
     }
     out->root_changed = root->change != NULL;
     out->snapshot_keys_changed = keys_changed(root, TUF_SNAPSHOT);
@@ -519,8 +576,10 @@ void tuf_accepted_free(struct tuf_accepted *a)
     if (!a)
         return;
     tuf_metadata_free(a->root);
-    for (size_t i = 0; i < a->n_roles; i++)
+    for (size_t i = 0; i < a->n_roles; i++) {
         tuf_metadata_free(a->roles[i]);
+        free(a->role_names[i]);
+    }
     free(a->roles);
     free(a->role_names);
     free(a->added);

@@ -32,7 +32,7 @@ struct tuf_accept_input {
 struct tuf_accepted {
     struct tuf_metadata *root;   /* the root in force afterwards */
     struct tuf_metadata **roles; /* all targets roles in force afterwards, targets first */
-    const char **role_names;     /* borrowed from roles' delegators; "targets" first */
+    char **role_names;           /* "targets" first; bins by their own names */
     size_t n_roles;
     bool root_changed;
     bool snapshot_keys_changed, timestamp_keys_changed; /* version memory restarts: TUF 5.3.11 */

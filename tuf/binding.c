@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define BINS_MAX_BITS 11u /* a snapshot that lists them all stays under 512 KiB */
+
 static int check_meta(const struct tuf_metadata *m, struct error *err)
 {
     for (size_t i = 0; i < m->meta.n; i++) {
@@ -31,6 +33,15 @@ static int check_target(const struct tuf_target *target, struct error *err)
     return OK;
 }
 
+static int check_bins(const struct tuf_bins *bins, struct error *err)
+{
+    char name[TUF_BIN_NAME_MAX];
+    if (bins->bits > BINS_MAX_BITS)
+        return fail(err, E_LIMIT, "2^%u bins, at most 2^%u are allowed", bins->bits, BINS_MAX_BITS);
+    tuf_bins_name(bins, 0, name);
+    return tuf_role_name_valid(name) ? OK : fail(err, E_INVALID, "'%s' is not a role name", name);
+}
+
 static int check_targets(const struct tuf_metadata *m, struct error *err)
 {
     int rc = OK;
@@ -39,7 +50,7 @@ static int check_targets(const struct tuf_metadata *m, struct error *err)
     for (size_t i = 0; !rc && i < m->targets.n_delegations; i++)
         if (!tuf_role_name_valid(m->targets.delegations[i].name))
             rc = fail(err, E_INVALID, "'%s' is not a role name", m->targets.delegations[i].name);
-    return rc;
+    return rc || !m->targets.has_bins ? rc : check_bins(&m->targets.bins, err);
 }
 
 static int check_names(const struct tuf_metadata *m, const char *collection, const char *role,

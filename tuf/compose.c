@@ -115,6 +115,25 @@ int tuf_compose_delegation(struct js *signed_targets, const struct tuf_compose_d
     return rc ? rc : js_push(js_edit(delegations, "roles"), TAKE_PTR(role), err);
 }
 
+int tuf_compose_bins(struct js *signed_targets, const struct tuf_compose_bins *from,
+                     struct error *err)
+{
+    const struct js *delegations = js_get(signed_targets, "delegations");
+    CLEANUP(js_cleanup) struct js *o = js_object_new(), *bins = js_object_new();
+    if (js_get(delegations, "succinct_roles") || js_count(js_get(delegations, "roles")) > 0)
+        return fail(err, E_EXISTS, "the role delegates already");
+    int rc = o && bins ? js_set(o, "keys", js_object_new(), err) : fail_nomem(err);
+    if (!rc)
+        rc = set_role(js_edit(o, "keys"), bins, &from->role, err);
+    if (!rc)
+        rc = js_set(bins, "bit_length", js_int_new(from->bits), err);
+    if (!rc)
+        rc = js_set(bins, "name_prefix", js_text_new(from->prefix), err);
+    if (!rc)
+        rc = js_set(o, "succinct_roles", TAKE_PTR(bins), err);
+    return rc ? rc : js_set(signed_targets, "delegations", TAKE_PTR(o), err);
+}
+
 /* --- what is named --- */
 
 static int set_hash(struct js *o, const struct digest *digest, struct error *err)

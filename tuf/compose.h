@@ -35,6 +35,14 @@ struct tuf_compose_delegation {
  * checked for being there already. */
 int tuf_compose_delegation(struct js *signed_targets, const struct tuf_compose_delegation *from,
                            struct error *err) MUST_CHECK;
+/* Bins instead of delegated roles; those must not be there (E_EXISTS), keys are added. */
+struct tuf_compose_bins {
+    const char *prefix;
+    unsigned bits;
+    struct tuf_compose_role role;
+};
+int tuf_compose_bins(struct js *signed_targets, const struct tuf_compose_bins *from,
+                     struct error *err) MUST_CHECK;
 /* Adds or replaces target `name`; media_type goes to custom."mediaType". */
 int tuf_compose_target(struct js *signed_targets, const char *name, const struct digest *digest,
                        int64_t length, const char *media_type, struct error *err) MUST_CHECK;

@@ -118,14 +118,19 @@ static int parse_roles(const struct js *list, struct targets_part *out, struct e
 int tuf_delegations_parse(const struct js *object, struct targets_part *out, struct error *err)
 {
     const struct js *keys = NULL, *roles = NULL;
-    /* Skipping it would be searching other roles than the owner meant. */
-    if (js_get(object, "succinct_roles"))
-        return fail(err, E_UNSUPPORTED, "succinct_roles are not supported yet");
+    const struct js *succinct = js_get(object, "succinct_roles");
     int rc = js_want_object(object, "keys", &keys, err);
     if (!rc)
         rc = tuf_keys_parse(keys, &out->keys, err);
-    if (!rc)
-        rc = js_want_array(object, "roles", &roles, err);
+    if (rc)
+        return rc;
+    if (succinct && js_get(object, "roles"))
+        return fail(err, E_INVALID, "only one of 'roles' and 'succinct_roles' may be given");
+    if (succinct) {
+        out->has_bins = true;
+        return wrap(err, tuf_bins_parse(succinct, &out->bins, err), "succinct_roles");
+    }
+    rc = js_want_array(object, "roles", &roles, err);
     return rc ? rc : parse_roles(roles, out, err);
 }
 
@@ -138,6 +143,7 @@ void tuf_delegations_done(struct targets_part *part)
         cleanup_free(&d->hash_prefixes);
     }
     free(part->delegations);
+    tuf_role_keys_done(&part->bins.keys);
     tuf_keys_done(&part->keys);
 }
 

@@ -22,6 +22,8 @@
 #define TUF_MAX_SIGNATURES      256u  /* signatures looked at in one file */
 #define TUF_MAX_DELEGATIONS     1024u /* delegated roles in one targets file */
 #define TUF_MAX_ROLE_NAME       64u
+#define TUF_MAX_BIN_BITS        32   /* the specification's limit; Bulla publishes far fewer */
+#define TUF_BIN_NAME_MAX        272u /* longest prefix, '-', 8 digits, NUL */
 #define TUF_MAX_VERSION         9007199254740991 /* 2^53 - 1: what stock clients can represent */
 
 enum tuf_type { TUF_ROOT, TUF_TIMESTAMP, TUF_SNAPSHOT, TUF_TARGETS };
@@ -77,6 +79,17 @@ struct tuf_delegation {
     size_t n_hash_prefixes;
 };
 
+/*
+ * succinct_roles: 2^bits bins named prefix-HEX, each responsible for the targets whose name's
+ * SHA-256 begins with its number. All bins have the same keys; the delegation is terminating.
+ * Source: TUF 4.5.
+ */
+struct tuf_bins {
+    const char *prefix; /* borrowed from the metadata */
+    unsigned bits;      /* 1 to TUF_MAX_BIN_BITS */
+    struct tuf_role_keys keys;
+};
+
 /* One parsed file: signatures + signed. */
 struct tuf_metadata;
 
@@ -124,6 +137,20 @@ void tuf_targets_at(const struct tuf_metadata *targets, size_t i, struct tuf_tar
 size_t tuf_targets_n_delegations(const struct tuf_metadata *targets);
 const struct tuf_delegation *tuf_targets_delegation(const struct tuf_metadata *targets, size_t i);
 const struct tuf_keys *tuf_targets_keys(const struct tuf_metadata *targets);
+/* NULL where the role has no bins. A role has either delegations or bins. */
+const struct tuf_bins *tuf_targets_bins(const struct tuf_metadata *targets);
+uint64_t tuf_bins_count(const struct tuf_bins *bins);
+/* The name of bin number `bin` (below tuf_bins_count). */
+void tuf_bins_name(const struct tuf_bins *bins, uint64_t bin, char out[TUF_BIN_NAME_MAX]);
+/* The number of the bin that is responsible for target `target`. */
+int tuf_bins_find(const struct tuf_bins *bins, const char *target, uint64_t *bin,
+                  struct error *err) MUST_CHECK;
+/* Whether `role` is the exact name of one of the bins. */
+bool tuf_bins_has(const struct tuf_bins *bins, const char *role);
+/* Ids and threshold by which `delegator` delegates to `role`, a delegation or a bin; NULL: it does
+ * not. The keys are in tuf_targets_keys. */
+const struct tuf_role_keys *tuf_targets_authority(const struct tuf_metadata *delegator,
+                                                  const char *role);
 size_t tuf_targets_n_banned(const struct tuf_metadata *targets);
 /* True where the digest is in x-bulla-banned. One document has a digest per algorithm: ask for each
  * (image_check_bans in verify/ does). */

@@ -49,6 +49,8 @@ struct targets_part {
     struct tuf_keys keys;
     struct tuf_delegation *delegations;
     size_t n_delegations;
+    bool has_bins;
+    struct tuf_bins bins;
     struct digest *banned; /* sorted by compare_digests */
     size_t n_banned;
 };
@@ -97,6 +99,11 @@ int tuf_targets_parse(struct tuf_metadata *m, struct error *err) MUST_CHECK;
 int tuf_delegations_parse(const struct js *object, struct targets_part *out,
                           struct error *err) MUST_CHECK;
 void tuf_delegations_done(struct targets_part *part);
+
+/* The snapshot's own copy of the name, NULL where it does not list the role. */
+const char *tuf_snapshot_role(const struct tuf_metadata *snapshot, const char *role);
+/* The value of succinct_roles. On failure *out may hold keys to be freed. */
+int tuf_bins_parse(const struct js *object, struct tuf_bins *out, struct error *err) MUST_CHECK;
 
 /* tuf_delegation_covers with its one failure (hashing) told apart from "no". */
 int tuf_delegation_test(const struct tuf_delegation *delegation, const char *name, bool *covers,

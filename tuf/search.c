@@ -2,9 +2,11 @@
 
 #include <string.h>
 
-/* A delegation still to be followed. Both names are borrowed from accepted metadata. */
+/* A delegation still to be followed. Both names are borrowed from accepted metadata, or from `bin`.
+ */
 struct visit {
     const char *role, *delegator;
+    bool is_bin;
 };
 
 struct search {
@@ -19,7 +21,7 @@ static void search_done(struct search *s)
     free(s->pending);
 }
 
-static int push(struct search *s, const char *role, const char *delegator, struct error *err)
+static int push(struct search *s, const struct visit *visit, struct error *err)
 {
     if (s->n_pending == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 64;
@@ -29,7 +31,7 @@ static int push(struct search *s, const char *role, const char *delegator, struc
         s->pending = pending;
         s->cap = cap;
     }
-    s->pending[s->n_pending++] = (struct visit){role, delegator};
+    s->pending[s->n_pending++] = *visit;
     return OK;
 }
 
@@ -39,6 +41,28 @@ static bool visited(const struct search *s, const char *role)
         if (strcmp(s->visited[i], role) == 0)
             return true;
     return false;
+}
+
+/*
+ * The one bin that is responsible for the name: terminating, so nothing else is left to visit. Its
+ * name is taken from the snapshot's table, where it lives long enough. TUF 5.6.7.2.1
+ */
+static int expand_bins(struct tuf_trusted *t, struct search *s, const struct trusted_role *role,
+                       const char *name, struct error *err)
+{
+    const struct tuf_bins *bins = tuf_targets_bins(role->metadata);
+    char bin_name[TUF_BIN_NAME_MAX];
+    uint64_t bin = 0;
+    int rc = tuf_bins_find(bins, name, &bin, err);
+    if (rc)
+        return rc;
+    tuf_bins_name(bins, bin, bin_name);
+    const char *listed = tuf_snapshot_role(t->snapshot, bin_name);
+    if (!listed)
+        return fail(err, E_UNSIGNED, "bin '%s' is responsible and the snapshot does not list it",
+                    bin_name);
+    s->n_pending = 0;
+    return push(s, &(struct visit){listed, role->name, true}, err);
 }
 
 /* Pushes the delegations of `role` that cover the name, so that the first one is popped first. */
@@ -61,7 +85,7 @@ static int expand(struct search *s, const struct trusted_role *role, const char 
             bottom = 0;
             end = i + 1;
         }
-        rc = push(s, d->name, role->name, err);
+        rc = push(s, &(struct visit){d->name, role->name, false}, err);
     }
     for (size_t i = bottom, j = s->n_pending; i + 1 < j; i++) {
         struct visit swap = s->pending[i];
@@ -94,9 +118,10 @@ static int enter(struct tuf_trusted *t, struct visit v, const struct trusted_rol
     return OK;
 }
 
-static void report(const struct trusted_role *role, struct tuf_found *out)
+static void report(const struct trusted_role *role, const struct visit *v, struct tuf_found *out)
 {
-    out->role = role->name;
+    out->role = v->is_bin ? role->delegator : role->name;
+    out->bin = v->is_bin ? role->name : NULL;
     out->n_signers = role->n_signers;
     memcpy(out->signers, role->signers, role->n_signers * sizeof role->signers[0]);
 }
@@ -104,7 +129,7 @@ static void report(const struct trusted_role *role, struct tuf_found *out)
 static int search(struct tuf_trusted *t, struct search *s, const char *name, struct tuf_found *out,
                   struct error *err)
 {
-    int rc = push(s, "targets", NULL, err);
+    int rc = push(s, &(struct visit){"targets", NULL, false}, err);
     while (!rc && s->n_pending) {
         const struct trusted_role *role;
         struct visit v = s->pending[--s->n_pending];
@@ -117,11 +142,12 @@ static int search(struct tuf_trusted *t, struct search *s, const char *name, str
         if (rc || out->need_role)
             return rc;
         if (tuf_targets_find(role->metadata, name, &out->target)) {
-            report(role, out);
+            report(role, &v, out);
             return OK;
         }
         s->visited[s->n_visited++] = role->name;
-        rc = expand(s, role, name, err);
+        rc = tuf_targets_bins(role->metadata) ? expand_bins(t, s, role, name, err)
+                                              : expand(s, role, name, err);
     }
     return rc ? rc : fail(err, E_UNSIGNED, "no role vouches for '%s'", name);
 }

@@ -114,6 +114,12 @@ const struct tuf_meta *tuf_snapshot_find(const struct tuf_metadata *snapshot, co
     return i == SIZE_MAX ? NULL : &snapshot->meta.items[i];
 }
 
+const char *tuf_snapshot_role(const struct tuf_metadata *snapshot, const char *role)
+{
+    size_t i = name_index_find(&snapshot->meta.index, role);
+    return i == SIZE_MAX ? NULL : snapshot->meta.names[i];
+}
+
 size_t tuf_snapshot_count(const struct tuf_metadata *snapshot)
 {
     return snapshot->meta.n;

@@ -385,14 +385,8 @@ static int find_authority(const struct tuf_trusted *t, const char *role, const c
     const struct tuf_metadata *m = tuf_trusted_targets(t, delegator);
     if (!m)
         return out_of_order(err, "a delegated role before its delegator");
-    for (size_t i = 0; i < m->targets.n_delegations; i++) {
-        const struct tuf_delegation *d = &m->targets.delegations[i];
-        if (strcmp(d->name, role) == 0) {
-            *out = (struct authority){&m->targets.keys, &d->keys};
-            return OK;
-        }
-    }
-    return fail(err, E_INVALID, "'%s' does not delegate to '%s'", delegator, role);
+    *out = (struct authority){&m->targets.keys, tuf_targets_authority(m, role)};
+    return out->role ? OK : fail(err, E_INVALID, "'%s' does not delegate to '%s'", delegator, role);
 }
 
 static int add_role(struct tuf_trusted *t, struct trusted_role *role, struct error *err)

@@ -84,7 +84,8 @@ const struct tuf_metadata *tuf_trusted_targets(const struct tuf_trusted *t, cons
  * tuf_trusted_update_targets before the search is asked again, or E_UNSIGNED. */
 struct tuf_found {
     struct tuf_target target; /* valid while t lives */
-    const char *role;         /* role that vouches for it */
+    const char *role;         /* role that vouches for it; a bin does so in its role's name */
+    const char *bin;          /* the bin that names it, NULL: the role itself */
     struct key_id signers[16];
     size_t n_signers;           /* keys whose signatures counted for that role, at most 16 */
     const char *need_role;      /* not NULL: feed this role… */

@@ -112,37 +112,68 @@ static int count_signers(const struct signed_by *entry, const struct key_id *sig
     return OK;
 }
 
+/* Who of a role's files answers for a name, and by whose keys. */
+struct voucher {
+    const struct tuf_metadata *metadata;
+    const struct tuf_keys *keys;
+    const struct tuf_role_keys *role_keys;
+};
+
+/* A role that is split answers through the one bin that is responsible for the name. */
+static int go_into_bin(struct trust_session *s, const char *role, const char *name,
+                       struct voucher *voucher, struct error *err)
+{
+    const struct tuf_metadata *m = voucher->metadata;
+    const struct tuf_bins *bins = m ? tuf_targets_bins(m) : NULL;
+    char bin_name[TUF_BIN_NAME_MAX];
+    struct tuf_target ignored;
+    uint64_t bin = 0;
+    if (!bins || tuf_targets_find(m, name, &ignored))
+        return OK;
+    int rc = tuf_bins_find(bins, name, &bin, err);
+    if (rc)
+        return rc;
+    tuf_bins_name(bins, bin, bin_name);
+    rc = trust_need_role(&s->view, s->store, &s->source, bin_name, role, err);
+    if (!rc)
+        *voucher = (struct voucher){tuf_trusted_targets(s->view.trusted, bin_name),
+                                    tuf_targets_keys(m), &bins->keys};
+    return rc;
+}
+
 /* One signedBy entry: its role, verified by its own delegation, must name the same digest. */
 static int check_entry(struct trust_session *s, const struct signed_by *entry, const char *name,
                        const struct verdict *v, struct used_keys *used, struct error *err)
 {
     const struct tuf_metadata *top = tuf_trusted_targets(s->view.trusted, "targets");
     const struct tuf_metadata *root = tuf_trusted_root(s->view.trusted);
-    const struct tuf_keys *keys = tuf_root_keys(root);
-    const struct tuf_role_keys *role_keys = tuf_root_role(root, TUF_TARGETS);
-    const struct tuf_metadata *m = top;
+    struct voucher voucher = {top, tuf_root_keys(root), tuf_root_role(root, TUF_TARGETS)};
+    int rc = OK;
     if (strcmp(entry->role, "targets") != 0) {
         const struct tuf_delegation *d = delegation_of(top, entry->role);
         if (!d || !tuf_delegation_covers(d, name))
             return fail(err, E_POLICY,
                         "policy wants role '%s' to vouch for '%s'; it is not delegated",
                         entry->role, name);
-        int rc = trust_need_role(&s->view, s->store, &s->source, entry->role, "targets", err);
-        if (rc)
-            return rc;
-        m = tuf_trusted_targets(s->view.trusted, entry->role);
-        keys = tuf_targets_keys(top);
-        role_keys = &d->keys;
+        rc = trust_need_role(&s->view, s->store, &s->source, entry->role, "targets", err);
+        voucher = (struct voucher){tuf_trusted_targets(s->view.trusted, entry->role),
+                                   tuf_targets_keys(top), &d->keys};
     }
+    if (!rc)
+        rc = go_into_bin(s, entry->role, name, &voucher, err);
+    if (rc)
+        return rc;
+    const struct tuf_metadata *m = voucher.metadata;
     struct tuf_target t;
     if (!m || !tuf_targets_find(m, name, &t) || !digest_equal(&t.sha256, &v->manifest.digest))
         return fail(err, E_POLICY, "policy wants role '%s' to vouch for this digest; it does not",
                     entry->role);
     struct key_id signers[64];
     size_t n = 0;
-    int rc = tuf_verify_threshold(m, keys, role_keys, signers, 64, &n, err);
+    rc = tuf_verify_threshold(m, voucher.keys, voucher.role_keys, signers, 64, &n, err);
     return rc ? rc
-              : count_signers(entry, signers, n < 64 ? n : 64, role_keys->threshold, used, err);
+              : count_signers(entry, signers, n < 64 ? n : 64, voucher.role_keys->threshold, used,
+                              err);
 }
 
 static int check_signed_by(struct trust_session *s, const struct decision *d, const char *name,

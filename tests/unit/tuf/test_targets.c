@@ -330,13 +330,37 @@ static void test_delegation_shapes(void **state)
         delegations(bad[i], E_INVALID);
 }
 
-static void test_succinct_roles_are_refused_clearly(void **state)
+#define BINS(members) "{\"keys\":{},\"succinct_roles\":{" KEYS "," members "}}"
+
+static void test_succinct_role_shapes(void **state)
 {
     (void)state;
-    delegations("{\"keys\":{},\"succinct_roles\":{" KEYS
-                ",\"bit_length\":8,\"name_prefix\":\"bin\"}}",
-                E_UNSUPPORTED);
-    delegations("{\"keys\":{},\"roles\":[],\"succinct_roles\":null}", E_UNSUPPORTED);
+    static const char *const good[] = {
+        BINS("\"bit_length\":8,\"name_prefix\":\"bin\""),
+        BINS("\"bit_length\":1,\"name_prefix\":\"bin\",\"more\":null"),
+        BINS("\"bit_length\":32,\"name_prefix\":\"Any / name\""),
+    };
+    static const char *const bad[] = {
+        BINS("\"bit_length\":0,\"name_prefix\":\"bin\""),
+        BINS("\"bit_length\":33,\"name_prefix\":\"bin\""),
+        BINS("\"bit_length\":-1,\"name_prefix\":\"bin\""),
+        BINS("\"bit_length\":\"8\",\"name_prefix\":\"bin\""),
+        BINS("\"name_prefix\":\"bin\""),
+        BINS("\"bit_length\":8"),
+        BINS("\"bit_length\":8,\"name_prefix\":\"\""),
+        BINS("\"bit_length\":8,\"name_prefix\":\"a\\n\""),
+        BINS("\"bit_length\":8,\"name_prefix\":null"),
+        "{\"keys\":{},\"succinct_roles\":{\"keyids\":[],\"threshold\":0,\"bit_length\":8,"
+        "\"name_prefix\":\"bin\"}}",
+        "{\"keys\":{},\"succinct_roles\":null}",
+        "{\"keys\":{},\"succinct_roles\":[]}",
+        "{\"keys\":{},\"roles\":[],\"succinct_roles\":{" KEYS
+        ",\"bit_length\":8,\"name_prefix\":\"bin\"}}",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        delegations(good[i], OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        delegations(bad[i], E_INVALID);
 }
 
 static void test_delegation_limits(void **state)
@@ -383,7 +407,7 @@ int main(void)
         CASE(test_meta_entries),      CASE(test_timestamp_has_one_entry),
         CASE(test_meta_check),        CASE(test_target_shapes),
         CASE(test_ban_list),          CASE(test_ban_list_limit),
-        CASE(test_delegation_shapes), CASE(test_succinct_roles_are_refused_clearly),
+        CASE(test_delegation_shapes), CASE(test_succinct_role_shapes),
         CASE(test_delegation_limits), CASE(test_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
