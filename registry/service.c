@@ -42,6 +42,8 @@ int registry_open(const struct server_config *config, struct registry *out, stru
 int registry_start(struct registry *r, struct error *err)
 {
     int rc = index_start(r->index, err);
+    if (rc == 0)
+        rc = blobs_start(r->blobs, err);
     return rc == 0 ? users_new(&r->users, err) : rc;
 }
 
