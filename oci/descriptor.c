@@ -25,9 +25,30 @@ static int parse_platform(const struct js *o, struct descriptor *d, struct error
     return wrap(err, rc, "platform");
 }
 
+/* The bytes themselves, for readers who would rather not fetch them: they must be the same ones.
+ * Source: OCI image-spec 1.1 descriptor.md, "Embedded Content". */
+static int check_data(const struct js *o, const struct descriptor *d, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    const char *text = NULL;
+    struct digest digest;
+    int rc = js_opt_text(o, "data", &text, err);
+    if (rc || !text)
+        return rc;
+    rc = wrap(err, base64_decode(text, strlen(text), &data, err), "'data'");
+    if (!rc && data.len != (uint64_t)d->size)
+        rc = fail(err, E_DIGEST, "'data' has %zu bytes, 'size' says %lld", data.len,
+                  (long long)d->size);
+    if (!rc)
+        rc = digest_of(d->digest.alg, data.data, data.len, &digest, err);
+    if (!rc && !digest_equal(&digest, &d->digest))
+        rc = fail(err, E_DIGEST, "'data' does not have the digest that 'digest' promises");
+    return rc;
+}
+
 int descriptor_parse(const struct js *o, struct descriptor *out, struct error *err)
 {
-    static const char *const known[] = {"mediaType", "digest", "size", "platform", NULL};
+    static const char *const known[] = {"mediaType", "digest", "size", "platform", "data", NULL};
     struct descriptor d = {.size = 0};
     const char *type, *digest;
     if (js_type(o) != JS_OBJECT)
@@ -45,6 +66,8 @@ int descriptor_parse(const struct js *o, struct descriptor *out, struct error *e
         rc = js_want_int(o, "size", 0, INT64_MAX, &d.size, err);
     if (!rc)
         rc = parse_platform(o, &d, err);
+    if (!rc)
+        rc = check_data(o, &d, err);
     if (rc)
         return rc;
     memcpy(d.media_type, type, strlen(type) + 1);

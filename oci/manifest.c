@@ -58,7 +58,7 @@ static int decide_type(const struct js *o, const char *content_type, struct mani
     return OK;
 }
 
-static int decide_kind(struct manifest *m, struct error *err)
+static void decide_kind(struct manifest *m)
 {
     if (strcmp(m->media_type, MEDIA_OCI_MANIFEST) == 0 ||
         strcmp(m->media_type, MEDIA_DOCKER_MANIFEST) == 0)
@@ -67,9 +67,7 @@ static int decide_kind(struct manifest *m, struct error *err)
              strcmp(m->media_type, MEDIA_DOCKER_LIST) == 0)
         m->kind = MANIFEST_INDEX;
     else
-        return fail(err, E_UNSUPPORTED, "neither an image manifest nor an index (type '%.80s')",
-                    m->media_type);
-    return OK;
+        m->kind = MANIFEST_OTHER;
 }
 
 static int parse_list(const struct js *o, const char *key, size_t max, struct descriptor **out,
@@ -156,32 +154,88 @@ static int parse_relations(const struct js *o, struct manifest *m, struct error 
     return rc ? rc : parse_annotations(o, m, err);
 }
 
+/* --- documents of other types: what can be understood of them is --- */
+
+/* The descriptors of this list that are some, behind those that are there already. */
+static int collect_list(const struct js *list, struct descriptor **items, size_t *n,
+                        struct error *err)
+{
+    size_t count = js_type(list) == JS_ARRAY ? js_count(list) : 0;
+    if (count == 0)
+        return OK;
+    if (count > MANIFEST_MAX_ENTRIES || *n > MANIFEST_MAX_ENTRIES)
+        return fail(err, E_LIMIT, "a list has %zu entries, at most %d are accepted", count,
+                    MANIFEST_MAX_ENTRIES);
+    struct descriptor *grown = realloc(*items, (*n + count) * sizeof *grown);
+    if (!grown)
+        return fail_nomem(err);
+    *items = grown;
+    int rc = OK;
+    for (size_t i = 0; i < count && rc != E_NOMEM; i++) {
+        rc = descriptor_parse(js_at(list, i), &grown[*n], NULL);
+        *n += rc == OK;
+    }
+    return rc == E_NOMEM ? fail_nomem(err) : OK;
+}
+
+static int collect_other(const struct js *o, struct manifest *m, struct error *err)
+{
+    int rc = collect_list(js_get(o, "layers"), &m->layers, &m->n_layers, err);
+    if (!rc)
+        rc = collect_list(js_get(o, "blobs"), &m->layers, &m->n_layers, err);
+    if (!rc)
+        rc = collect_list(js_get(o, "manifests"), &m->manifests, &m->n_manifests, err);
+    if (rc)
+        return rc;
+    int config = descriptor_parse(js_get(o, "config"), &m->config, NULL);
+    int subject = descriptor_parse(js_get(o, "subject"), &m->subject, NULL);
+    int annotations = parse_annotations(o, m, NULL);
+    if (config == E_NOMEM || subject == E_NOMEM || annotations == E_NOMEM)
+        return fail_nomem(err);
+    m->has_subject = subject == OK;
+    if (document_copy_text(o, "artifactType", m->artifact_type, sizeof m->artifact_type, NULL) ||
+        !media_type_valid(m->artifact_type, strlen(m->artifact_type)))
+        m->artifact_type[0] = '\0';
+    return OK;
+}
+
+static int check_version(const struct js *o, struct error *err)
+{
+    int64_t version = 0;
+    int rc = js_want_int(o, "schemaVersion", 0, INT64_MAX, &version, err);
+    if (rc || version == 2)
+        return rc;
+    if (version == 1)
+        return fail(err, E_UNSUPPORTED,
+                    "Docker schema 1 (schemaVersion 1) is not supported: push the image again with "
+                    "a newer client");
+    return fail(err, E_INVALID, "schemaVersion must be 2");
+}
+
 static int parse_document(const struct js *o, const char *content_type, struct manifest *m,
                           struct error *err)
 {
     static const char *const known[] = {"schemaVersion", "mediaType",   "config",
                                         "layers",        "manifests",   "subject",
                                         "artifactType",  "annotations", NULL};
-    int64_t version = 0;
     if (js_type(o) != JS_OBJECT)
         return fail(err, E_INVALID, "a manifest must be an object");
     int rc = document_check_case(o, known, err);
     if (!rc)
-        rc = js_want_int(o, "schemaVersion", 0, INT64_MAX, &version, err);
-    if (!rc && version != 2)
-        rc = fail(err, version == 1 ? E_UNSUPPORTED : E_INVALID,
-                  "schemaVersion %lld is not supported, only 2", (long long)version);
-    if (!rc)
         rc = decide_type(o, content_type, m, err);
-    if (!rc)
-        rc = decide_kind(m, err);
+    if (rc)
+        return rc;
+    decide_kind(m);
+    if (m->kind == MANIFEST_OTHER && js_number(js_get(o, "schemaVersion")) != 1)
+        return collect_other(o, m, err);
+    rc = check_version(o, err);
     if (!rc)
         rc = m->kind == MANIFEST_IMAGE ? parse_image(o, m, err) : parse_index(o, m, err);
     return rc ? rc : parse_relations(o, m, err);
 }
 
-int manifest_parse(const void *data, size_t len, const char *content_type, struct manifest **out,
-                   struct error *err)
+int manifest_parse_any(const void *data, size_t len, const char *content_type,
+                       struct manifest **out, struct error *err)
 {
     if (len > MANIFEST_MAX_BYTES)
         return fail(err, E_LIMIT, "manifest is larger than %u bytes", MANIFEST_MAX_BYTES);
@@ -189,13 +243,28 @@ int manifest_parse(const void *data, size_t len, const char *content_type, struc
     CLEANUP(manifest_cleanup) struct manifest *m = calloc(1, sizeof *m);
     if (!m)
         return fail_nomem(err);
-    int rc = js_parse(data, len, &o, err);
+    /* Members that nobody here knows may hold reals. */
+    int rc = js_parse_lax(data, len, &o, err);
     if (!rc)
         rc = parse_document(o, content_type, m, err);
     if (rc)
         return wrap(err, rc, "manifest");
     *out = TAKE_PTR(m);
     return OK;
+}
+
+int manifest_parse(const void *data, size_t len, const char *content_type, struct manifest **out,
+                   struct error *err)
+{
+    CLEANUP(manifest_cleanup) struct manifest *m = NULL;
+    int rc = manifest_parse_any(data, len, content_type, &m, err);
+    if (!rc && m->kind == MANIFEST_OTHER)
+        return fail(err, E_UNSUPPORTED,
+                    "manifest: neither an image manifest nor an index (type '%.80s')",
+                    m->media_type);
+    if (!rc)
+        *out = TAKE_PTR(m);
+    return rc;
 }
 
 /* A variant may need processor features that nobody promised; arm64's only baseline is "v8". */

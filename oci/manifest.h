@@ -36,13 +36,17 @@ struct descriptor {
     bool non_distributable; /* foreign layer: registries need not hold it */
 };
 
-enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX };
+enum manifest_kind {
+    MANIFEST_IMAGE,
+    MANIFEST_INDEX,
+    MANIFEST_OTHER, /* of a type unknown here: manifest_parse_any only */
+};
 
 struct manifest {
     enum manifest_kind kind;
     char media_type[MEDIA_TYPE_MAX + 1]; /* from the body, else from the given Content-Type */
     struct descriptor config;            /* images; digest DIGEST_NONE in an index */
-    struct descriptor *layers;           /* images */
+    struct descriptor *layers;           /* images; of another kind: "blobs", too */
     size_t n_layers;
     struct descriptor *manifests; /* indexes */
     size_t n_manifests;
@@ -56,6 +60,14 @@ struct manifest {
  * E_UNSUPPORTED (neither image nor index by type and shape). */
 int manifest_parse(const void *data, size_t len, const char *content_type, struct manifest **out,
                    struct error *err) MUST_CHECK;
+/*
+ * The same for who keeps documents without using them: one of another type is taken as
+ * MANIFEST_OTHER, with what it names in the members that image manifests, indexes and artifact
+ * manifests have, as far as these hold descriptors (they may mean something else there). Still
+ * refused: what is no object, Docker schema 1, and a mediaType that differs from content_type.
+ */
+int manifest_parse_any(const void *data, size_t len, const char *content_type,
+                       struct manifest **out, struct error *err) MUST_CHECK;
 void manifest_free(struct manifest *m);
 void manifest_cleanup(struct manifest **m);
 
@@ -64,7 +76,8 @@ void manifest_cleanup(struct manifest **m);
  */
 int manifest_select_platform(const struct manifest *index, const char *os, const char *architecture,
                              const struct descriptor **out, struct error *err) MUST_CHECK;
-/* One descriptor object {mediaType, digest, size, …}. */
+/* One descriptor object {mediaType, digest, size, …}. Embedded `data` must be the promised bytes:
+ * E_DIGEST. */
 int descriptor_parse(const struct js *o, struct descriptor *out, struct error *err) MUST_CHECK;
 /* {mediaType, digest, size}. Owned by the caller. */
 int descriptor_to_js(const struct descriptor *d, struct js **out, struct error *err) MUST_CHECK;

@@ -25,23 +25,30 @@ int http_decode(const char *text, size_t len, char *out, size_t size, struct err
     return 0;
 }
 
-int http_query_get(const char *query, const char *name, char *out, size_t size, bool *found,
-                   struct error *err)
+/* The raw value of the next `name` from *at on; NULL: none. */
+static const char *next_value(const char *query, const char *name, size_t *at, size_t *value_len)
 {
+    size_t name_len = strlen(name);
     const char *value = NULL;
-    size_t value_len = 0, name_len = strlen(name);
-    for (const char *p = query; p && *p;) {
+    for (const char *p = query ? query + *at : NULL; p && *p && !value;) {
         size_t len = strcspn(p, "&");
         if (len >= name_len && strncmp(p, name, name_len) == 0 &&
             (len == name_len || p[name_len] == '=')) {
-            if (value)
-                return fail(err, E_INVALID, "'%s' is given twice", name);
             value = len == name_len ? p + len : p + name_len + 1;
-            value_len = len == name_len ? 0 : len - name_len - 1;
+            *value_len = len == name_len ? 0 : len - name_len - 1;
         }
         p += len;
         p += *p == '&';
+        *at = (size_t)(p - query);
     }
+    return value;
+}
+
+int http_query_next(const char *query, const char *name, size_t *at, char *out, size_t size,
+                    bool *found, struct error *err)
+{
+    size_t value_len = 0;
+    const char *value = next_value(query, name, at, &value_len);
     if (!value) {
         out[0] = '\0';
         *found = false;
@@ -51,6 +58,41 @@ int http_query_get(const char *query, const char *name, char *out, size_t size, 
     if (rc == 0)
         *found = true;
     return wrap(err, rc, "'%s'", name);
+}
+
+int http_query_get(const char *query, const char *name, char *out, size_t size, bool *found,
+                   struct error *err)
+{
+    size_t at = 0, ignored = 0;
+    int rc = http_query_next(query, name, &at, out, size, found, err);
+    if (rc == 0 && *found && next_value(query, name, &at, &ignored))
+        return fail(err, E_INVALID, "'%s' is given twice", name);
+    return rc;
+}
+
+bool http_etag_listed(const char *list, const char *tag, bool weak)
+{
+    size_t tag_len = strlen(tag);
+    for (const char *p = list; p && *p;) {
+        p += strspn(p, " \t,");
+        size_t len = strcspn(p, " \t,");
+        const char *next = p + len;
+        if (len == 1 && *p == '*')
+            return true;
+        bool is_weak = len > 2 && strncmp(p, "W/", 2) == 0;
+        if (is_weak) {
+            p += 2;
+            len -= 2;
+        }
+        if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
+            p++;
+            len -= 2;
+        }
+        if (len == tag_len && memcmp(p, tag, len) == 0 && (weak || !is_weak))
+            return true;
+        p = next;
+    }
+    return false;
 }
 
 /* Digits of text[0..len) as a position; more than 18 digits cannot be one. */

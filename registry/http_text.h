@@ -24,6 +24,20 @@ int http_query_get(const char *query, const char *name, char *out, size_t size, 
                    struct error *err) MUST_CHECK;
 
 /*
+ * The next value of `name` from *at on, for names that may come several times; *at is 0 at first
+ * and moves on. *found is false where there is no further one. E_INVALID.
+ */
+int http_query_next(const char *query, const char *name, size_t *at, char *out, size_t size,
+                    bool *found, struct error *err) MUST_CHECK;
+
+/*
+ * Whether an If-Match or If-None-Match list (NULL: none) names the entity tag `tag` (without
+ * quotes) or is `*`. weak: W/"…" counts as well. A tag without quotes counts: docker and containerd
+ * send them so. Source: RFC 9110, 13.1.
+ */
+bool http_etag_listed(const char *list, const char *tag, bool weak);
+
+/*
  * A Range header against a body of `size` bytes: `bytes=A-B`, `bytes=A-`, `bytes=-N`. *partial is
  * false where the header is of another unit and must be ignored. E_RANGE: beyond the end, reversed,
  * malformed, or more than one range (a bomb, never needed). Source: RFC 9110, 14.

@@ -8,6 +8,7 @@
 
 #define D1     "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 #define D2     "sha256:2222222222222222222222222222222222222222222222222222222222222222"
+#define EMPTY  "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" /* {} */
 #define CONFIG "{\"mediaType\":\"" MEDIA_OCI_CONFIG "\",\"digest\":\"" D1 "\",\"size\":7}"
 #define LAYER  "{\"mediaType\":\"" MEDIA_OCI_LAYER_GZIP "\",\"digest\":\"" D2 "\",\"size\":9}"
 #define IMAGE  "\"schemaVersion\":2,\"config\":" CONFIG ",\"layers\":[" LAYER "]"
@@ -106,8 +107,8 @@ static void refuses_ambiguous_and_broken_documents(void **state)
         {"{\"schemaVersion\":2}", "", E_UNSUPPORTED},
         {"{\"schemaVersion\":2}", MEDIA_OCI_MANIFEST, E_INVALID},
         {"{\"schemaVersion\":1,\"fsLayers\":[]}", "", E_UNSUPPORTED},
-        {"{\"schemaVersion\":3}", "", E_INVALID},
-        {"{\"schemaVersion\":2.0}", "", E_INVALID},
+        {"{\"schemaVersion\":3}", MEDIA_OCI_MANIFEST, E_INVALID},
+        {"{\"schemaVersion\":2.0}", MEDIA_OCI_MANIFEST, E_INVALID},
         {"{\"config\":" CONFIG ",\"layers\":[]}", "", E_INVALID},
         {"[]", MEDIA_OCI_MANIFEST, E_INVALID},
         {"{" IMAGE "} x", MEDIA_OCI_MANIFEST, E_INVALID},
@@ -126,6 +127,50 @@ static void refuses_ambiguous_and_broken_documents(void **state)
         if (rc != cases[i].code)
             fail_msg("case %zu gave %d: %s", i, rc, cases[i].text);
     }
+}
+
+static int parse_any(const char *text, const char *type, struct manifest **m)
+{
+    manifest_cleanup(m);
+    return manifest_parse_any(text, strlen(text), type, m, NULL);
+}
+
+static void keeps_documents_of_other_types(void **state)
+{
+    CLEANUP(manifest_cleanup) struct manifest *m = NULL;
+    char text[DIGEST_TEXT_MAX];
+    (void)state;
+    assert_int_equal(parse_any("{\"blobs\":[" LAYER ",7],\"subject\":" CONFIG
+                               ",\"artifactType\":\"a/b\",\"annotations\":{\"k\":\"v\"},\"x\":1.5}",
+                               "application/vnd.oci.artifact.manifest.v1+json", &m),
+                     OK);
+    assert_int_equal(m->kind, MANIFEST_OTHER);
+    assert_int_equal(m->n_layers, 1);
+    assert_string_equal(digest_format(&m->layers[0].digest, text), D2);
+    assert_true(m->has_subject);
+    assert_string_equal(digest_format(&m->subject.digest, text), D1);
+    assert_string_equal(m->artifact_type, "a/b");
+    assert_string_equal(js_text(js_get(m->annotations, "k")), "v");
+    /* members of the same names may be something else there */
+    assert_int_equal(parse_any("{\"schemaVersion\":3,\"layers\":{},\"config\":7,\"subject\":\"x\","
+                               "\"artifactType\":[],\"annotations\":{\"k\":1},\"manifests\":[" LAYER
+                               "]}",
+                               "application/vnd.example+json", &m),
+                     OK);
+    assert_int_equal(m->config.digest.alg, DIGEST_NONE);
+    assert_false(m->has_subject);
+    assert_null(m->annotations);
+    assert_int_equal(m->n_layers, 0);
+    assert_int_equal(m->n_manifests, 1);
+    /* still refused */
+    assert_int_equal(parse_any("{\"mediaType\":\"a/b\"}", "application/x", &m), E_INVALID);
+    assert_int_equal(parse_any("[]", "application/x", &m), E_INVALID);
+    assert_int_equal(parse_any("{\"schemaVersion\":1}", "application/json", &m), E_UNSUPPORTED);
+    assert_int_equal(parse_any("{\"layers\":[],\"Layers\":[]}", "application/x", &m), E_INVALID);
+    assert_null(m);
+    /* reals are nobody's business, but never a size */
+    assert_int_equal(parse_any("{" IMAGE ",\"x\":1.5}", MEDIA_OCI_MANIFEST, &m), OK);
+    assert_int_equal(m->kind, MANIFEST_IMAGE);
 }
 
 static int parse_descriptor(const char *text)
@@ -160,6 +205,19 @@ static void refuses_broken_descriptors(void **state)
          NULL, E_INVALID},
         {"[]", NULL, E_INVALID},
         {"{\"mediaType\":\"a/b\",\"digest\":\"" D1 "\",\"size\":9223372036854775807}", NULL, OK},
+        /* embedded content: "{}" */
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"data\":\"e30=\"}", NULL, OK},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":3,\"data\":\"e30=\"}", NULL,
+         E_DIGEST},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"data\":\"e31=\"}", NULL,
+         E_INVALID},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"data\":\"W10=\"}", NULL,
+         E_DIGEST},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"data\":\"e30\"}", NULL,
+         E_INVALID},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"data\":7}", NULL, E_INVALID},
+        {"{\"mediaType\":\"a/b\",\"digest\":\"" EMPTY "\",\"size\":2,\"Data\":\"e30=\"}", NULL,
+         E_INVALID},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -258,6 +316,7 @@ int main(void)
         cmocka_unit_test(reads_docker_and_typeless_documents),
         cmocka_unit_test(reads_subject_and_artifact_type),
         cmocka_unit_test(refuses_ambiguous_and_broken_documents),
+        cmocka_unit_test(keeps_documents_of_other_types),
         cmocka_unit_test(refuses_broken_descriptors),
         cmocka_unit_test(selects_exactly_one_platform),
         cmocka_unit_test(limits_hold),
