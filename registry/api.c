@@ -88,16 +88,35 @@ int api_query(struct api_call *c, const char *name, char *out, size_t size, stru
     return rc == E_LIMIT ? fail(err, E_INVALID, "'%s' is too long", name) : rc;
 }
 
+int api_reply_etag(struct api_call *c, const struct digest *d, bool *unchanged, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    digest_format(d, text);
+    *unchanged = http_etag_listed(http_request_header(c->http, "If-None-Match"), text, true);
+    int rc = api_reply_header(c, "ETag", err, "\"%s\"", text);
+    if (rc == 0)
+        rc = api_reply_digest(c, d, err);
+    if (rc == 0 && *unchanged)
+        http_reply_status(c->http, 304);
+    return rc;
+}
+
+static int body_too_large(struct api_call *c, size_t max, struct error *err)
+{
+    api_detail(c, "maximum", js_int_new((int64_t)max));
+    return fail(err, E_LIMIT, "the body may have %zu bytes at most", max);
+}
+
 int api_want_body(struct api_call *c, size_t max, struct error *err)
 {
     c->body_max = max;
-    if (http_request_content_length(c->http) > (int64_t)max)
-        return fail(err, E_LIMIT, "body is larger than %zu bytes", max);
-    return 0;
+    return http_request_content_length(c->http) > (int64_t)max ? body_too_large(c, max, err) : 0;
 }
 
 /* --- errors --- */
 
+/* A code outside the specification's list is none to its clients. Source: OCI distribution-spec
+ * 1.1.1, "Error Codes". */
 static const char *default_code(unsigned status)
 {
     switch (status) {
@@ -106,18 +125,14 @@ static const char *default_code(unsigned status)
     case 403:
         return "DENIED";
     case 404:
-        return "NOT_FOUND";
-    case 405:
-        return "UNSUPPORTED";
+        return "NAME_UNKNOWN";
     case 413:
+    case 416:
         return "SIZE_INVALID";
     case 429:
         return "TOOMANYREQUESTS";
-    case 400:
-    case 416:
-        return "INVALID";
     default:
-        return status >= 500 ? "UNAVAILABLE" : "UNKNOWN";
+        return status >= 500 ? "UNAVAILABLE" : "UNSUPPORTED";
     }
 }
 
@@ -130,22 +145,82 @@ static unsigned status_of(const struct api_call *c, int rc, const struct error *
     return (unsigned)error_http_status(rc);
 }
 
-static int error_json(const char *code, const char *message, struct bytes *out, struct error *err)
+static struct js *error_entry(const char *code, const char *message, struct js *detail)
+{
+    struct error ignored = ERROR_INIT;
+    struct js *one = js_object_new();
+    int rc = js_set(one, "code", js_text_new(code), &ignored);
+    if (rc == 0)
+        rc = js_set(one, "message", js_text_new(message), &ignored);
+    if (rc == 0 && detail)
+        rc = js_set(one, "detail", TAKE_PTR(detail), &ignored);
+    js_free(detail);
+    if (rc != 0) {
+        js_free(one);
+        one = NULL;
+    }
+    return one;
+}
+
+void api_detail(struct api_call *c, const char *name, struct js *value)
+{
+    struct error ignored = ERROR_INIT;
+    if (!c->detail)
+        c->detail = js_object_new();
+    if (!c->detail || js_set(c->detail, name, value, &ignored) != 0)
+        log_debug("request %" PRIu64 ": no room for a detail", http_request_id(c->http));
+}
+
+void api_problem(struct api_call *c, const char *code, struct js *detail, const char *format, ...)
+{
+    struct error why = ERROR_INIT;
+    char message[ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (!c->problems)
+        c->problems = js_array_new();
+    if (js_push(c->problems, error_entry(code, message, detail), &why) != 0)
+        log_debug("request %" PRIu64 ": %s", http_request_id(c->http), why.message);
+}
+
+/* {"errors": [{code, message, detail}, …]} */
+static int error_json(struct api_call *c, const char *code, const char *message, struct bytes *out,
+                      struct error *err)
 {
     CLEANUP(js_cleanup) struct js *root = js_object_new();
-    struct js *list = js_array_new(), *one = js_object_new();
-    int rc = js_set(one, "code", js_text_new(code), err);
-    if (rc == 0)
-        rc = js_set(one, "message", js_text_new(message), err);
-    if (rc == 0)
-        rc = js_push(list, TAKE_PTR(one), err);
+    struct js *list = TAKE_PTR(c->problems);
+    int rc = 0;
+    if (js_count(list) == 0) {
+        js_free(list);
+        list = js_array_new();
+        rc = js_push(list, error_entry(code, message, TAKE_PTR(c->detail)), err);
+    }
     if (rc == 0)
         rc = js_set(root, "errors", TAKE_PTR(list), err);
-    js_free(one);
     js_free(list);
     if (rc == 0)
         rc = js_write(root, false, out, err);
     return rc == 0 ? bytes_append_text(out, "\n", err) : rc;
+}
+
+/* On every answer: clients of the older API look for it, before they have credentials, too. */
+static void reply_version(struct http_request *r)
+{
+    struct error err = ERROR_INIT;
+    if (http_reply_header(r, "Docker-Distribution-API-Version", "registry/2.0", &err) != 0)
+        log_debug("request %" PRIu64 ": %s", http_request_id(r), err.message);
+}
+
+/* Where the upload stands: the client can go on from there. */
+static int reply_upload_range(struct api_call *c, struct error *err)
+{
+    uint64_t len = blobs_upload_len(c->upload);
+    int rc = api_reply_header(c, "Range", err, "0-%" PRIu64, len ? len - 1 : 0);
+    return rc == 0 ? api_reply_header(c, "Location", err, "/v2/%s/blobs/uploads/%s",
+                                      c->route.repository, c->route.upload)
+                   : rc;
 }
 
 static void reply_error(struct api_call *c, int rc, const struct error *err)
@@ -159,14 +234,20 @@ static void reply_error(struct api_call *c, int rc, const struct error *err)
                               : err->message;
     if (status >= 500)
         log_error("request %" PRIu64 ": %s", http_request_id(c->http), err->message);
+    if (message != err->message) { /* nor may its details leave */
+        js_cleanup(&c->detail);
+        js_cleanup(&c->problems);
+    }
     http_reply_clear(c->http);
     http_reply_status(c->http, status);
+    reply_version(c->http);
     if (status == 401)
         rc = http_reply_header(c->http, "WWW-Authenticate", "Basic realm=\"bulla\"", &ignored);
     if (status == 416 && c->upload)
-        rc = api_reply_header(c, "Range", &ignored, "0-%" PRIu64,
-                              blobs_upload_len(c->upload) ? blobs_upload_len(c->upload) - 1 : 0);
-    if (error_json(c->code ? c->code : default_code(status), message, &body, &ignored) == 0 &&
+        rc = reply_upload_range(c, &ignored);
+    if (status == 416 && !c->upload && c->route.kind == ROUTE_BLOB)
+        rc = api_reply_header(c, "Content-Range", &ignored, "bytes */%" PRIu64, c->blob_size);
+    if (error_json(c, c->code ? c->code : default_code(status), message, &body, &ignored) == 0 &&
         http_reply_header(c->http, "Content-Type", "application/json", &ignored) == 0)
         http_reply_bytes(c->http, &body);
 }
@@ -202,8 +283,10 @@ static int authorize(struct api_call *c, struct error *err)
 static int prepare(struct api_call *c, struct error *err)
 {
     int rc = route_parse(http_request_path(c->http), &c->route, &c->code, err);
-    if (rc != 0)
+    if (rc != 0) {
+        api_detail(c, "path", js_text_new(http_request_path(c->http)));
         return rc;
+    }
     c->code = NULL;
     rc = authorize(c, err);
     if (rc != 0)
@@ -242,6 +325,7 @@ static int app_begin(void *context, struct http_request *r)
     c->registry = context;
     c->http = r;
     c->start_ms = clock_monotonic_ms();
+    reply_version(r);
     int rc = prepare(c, &err);
     /* A slow body must not hold a view of the index, or its log could not shrink. */
     if (rc != 0 || !reads(c))
@@ -257,7 +341,7 @@ static int take_body(struct api_call *c, const void *data, size_t len, struct er
 {
     size_t max = c->body_max ? c->body_max : IGNORED_BODY_MAX;
     if (c->body.len > max || len > max - c->body.len)
-        return fail(err, E_LIMIT, "body is larger than %zu bytes", max);
+        return body_too_large(c, max, err);
     return bytes_append(&c->body, data, len, err);
 }
 
@@ -301,6 +385,8 @@ static void app_end(void *context, struct http_request *r, bool completed)
              http_reply_get_length(r), clock_monotonic_ms() - c->start_ms,
              completed ? "" : " broken off");
     bytes_done(&c->body);
+    js_free(c->detail);
+    js_free(c->problems);
     free(c);
 }
 

@@ -38,11 +38,17 @@ struct api_call {
     int64_t start_ms;
     struct index_tx *tx; /* open read transaction, or NULL; ends with the call */
     const char *code;    /* static; the distribution-spec's word for a failure */
+    struct js *detail;   /* of a failure: an object for api_detail, NULL: none yet */
+    struct js *problems; /* several failures at once: the body's list; NULL: one only */
     unsigned status;     /* of a failure; 0: follows from the code */
     struct bytes body;   /* operations that want it whole */
     size_t body_max;
     struct blob_upload *upload; /* what this call writes to */
     bool in_session;            /* …and it belongs to a session */
+    bool in_chunk;              /* the body is a chunk that ends before chunk_end */
+    uint64_t chunk_end;         /* offset in the upload */
+    uint64_t ignored;           /* bytes of a body that means nothing */
+    uint64_t blob_size;         /* of a blob whose range was asked for */
     struct digest digest;       /* promised by the caller; DIGEST_NONE: none yet */
 };
 
@@ -57,6 +63,13 @@ struct api_operation {
 
 /* `return api_fail(c, "DIGEST_INVALID", fail(err, …))`: code is static. */
 int api_fail(struct api_call *c, const char *code, int rc);
+/* A member of the failure's `detail`: what a person or a program needs to put it right. Takes
+ * value; a detail that memory does not suffice for is left out. */
+void api_detail(struct api_call *c, const char *name, struct js *value);
+/* One of several failures of one request, with a detail of its own (taken). The first that was
+ * added makes the answer's list; err's message is not used then. */
+void api_problem(struct api_call *c, const char *code, struct js *detail, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 /* The call's read transaction, begun when it is first wanted. */
 int api_read(struct api_call *c, struct index_tx **out, struct error *err) MUST_CHECK;
 void api_read_end(struct api_call *c);
@@ -69,6 +82,10 @@ int api_reply_digest(struct api_call *c, const struct digest *d, struct error *e
 /* A query value, decoded; "" where absent. E_INVALID. */
 int api_query(struct api_call *c, const char *name, char *out, size_t size,
               struct error *err) MUST_CHECK;
+/* The ETag of an immutable thing, and 304 where the caller has it already (*unchanged): then there
+ * is nothing more to do. Source: RFC 9110, 13.1.2. */
+int api_reply_etag(struct api_call *c, const struct digest *d, bool *unchanged,
+                   struct error *err) MUST_CHECK;
 /* For operations that buffer: at most `max` bytes, else E_LIMIT before or while receiving. */
 int api_want_body(struct api_call *c, size_t max, struct error *err) MUST_CHECK;
 

@@ -9,17 +9,32 @@ static int choose_range(struct api_call *c, uint64_t size, uint64_t *offset, uin
                         struct error *err)
 {
     const char *range = http_request_header(c->http, "Range");
+    const char *if_range = http_request_header(c->http, "If-Range");
+    char text[DIGEST_TEXT_MAX];
     bool partial = false;
     *offset = 0;
     *len = size;
+    /* Who has the beginning of something else gets the whole. */
+    if (if_range && !http_etag_listed(if_range, digest_format(&c->route.digest, text), false))
+        range = NULL;
     int rc = range ? http_range_parse(range, size, offset, len, &partial, err) : 0;
-    if (rc != 0)
-        return api_fail(c, "RANGE_INVALID", rc);
+    if (rc != 0) {
+        c->blob_size = size;
+        api_detail(c, "size", js_int_new((int64_t)size));
+        return rc;
+    }
     http_reply_status(c->http, partial ? 206 : 200);
     if (!partial)
         return 0;
     return api_reply_header(c, "Content-Range", err, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
                             *offset, *offset + *len - 1, size);
+}
+
+static int blob_unknown(struct api_call *c, int rc)
+{
+    char text[DIGEST_TEXT_MAX];
+    api_detail(c, "digest", js_text_new(digest_format(&c->route.digest, text)));
+    return api_fail(c, "BLOB_UNKNOWN", rc);
 }
 
 static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *err)
@@ -31,18 +46,20 @@ static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *
         rc = index_link_find(tx, c->route.repository, &c->route.digest, NULL, err);
     if (rc == 0)
         rc = blobs_get(c->registry->blobs, &c->route.digest, fd, size, err);
-    return rc == E_NOTFOUND ? api_fail(c, "BLOB_UNKNOWN", rc) : rc;
+    return rc == E_NOTFOUND ? blob_unknown(c, rc) : rc;
 }
 
 static int get_blob(struct api_call *c, struct error *err)
 {
     CLEANUP(cleanup_fd) int fd = -1;
     uint64_t size = 0, offset = 0, len = 0;
+    bool unchanged = false;
     int rc = open_blob(c, &fd, &size, err);
     if (rc == 0)
-        rc = choose_range(c, size, &offset, &len, err);
-    if (rc == 0)
-        rc = api_reply_digest(c, &c->route.digest, err);
+        rc = api_reply_etag(c, &c->route.digest, &unchanged, err);
+    if (rc != 0 || unchanged)
+        return rc;
+    rc = choose_range(c, size, &offset, &len, err);
     if (rc == 0)
         rc = api_reply_header(c, "Content-Type", err, "application/octet-stream");
     if (rc == 0)
@@ -82,11 +99,12 @@ static int delete_blob(struct api_call *c, struct error *err)
     int rc = index_write(c->registry->index, remove_link, &removal, err);
     if (removal.in_use) {
         char text[DIGEST_TEXT_MAX];
-        return fail(err, E_DENIED, "manifest %s needs this blob: delete the manifest first",
-                    digest_format(&removal.parent, text));
+        digest_format(&removal.parent, text);
+        api_detail(c, "manifest", js_text_new(text));
+        return fail(err, E_DENIED, "manifest %s needs this blob: delete the manifest first", text);
     }
     if (rc == E_NOTFOUND)
-        return api_fail(c, "BLOB_UNKNOWN", rc);
+        return blob_unknown(c, rc);
     http_reply_status(c->http, 202);
     return rc;
 }

@@ -15,8 +15,7 @@ static int get_base(struct api_call *c, struct error *err)
 {
     CLEANUP(js_cleanup) struct js *empty = js_object_new();
     http_reply_status(c->http, 200);
-    int rc = api_reply_header(c, "Docker-Distribution-API-Version", err, "registry/2.0");
-    return rc == 0 ? api_reply_json(c, empty, err) : rc;
+    return api_reply_json(c, empty, err);
 }
 
 /* --- pages of names --- */
@@ -39,8 +38,7 @@ static int read_page(struct api_call *c, struct page *page, char *last, size_t l
     if (rc == 0 && text[0])
         rc = text_to_u64(text, strlen(text), UINT64_MAX, &n, err);
     if (rc != 0)
-        return api_fail(c, "PAGINATION_NUMBER_INVALID",
-                        fail(err, E_INVALID, "'n' must be a number of names"));
+        return fail(err, E_INVALID, "'n' must be a number of names: 0 or more, in digits");
     page->max = n < PAGE_MAX ? (size_t)n : PAGE_MAX;
     return api_query(c, "last", last, last_size, err);
 }

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define IGNORED_MAX (64u << 10) /* body of a request that wants none */
+
 static struct upload_owner owner_of(struct api_call *c)
 {
     return (struct upload_owner){c->route.repository, c->subject};
@@ -92,6 +94,8 @@ static int check_blob_size(struct api_call *c, uint64_t len, struct error *err)
 {
     uint64_t max = c->registry->config->limits.blob_bytes;
     if (max && len > max)
+        api_detail(c, "maximum", js_int_new((int64_t)max));
+    if (max && len > max)
         return fail(err, E_LIMIT, "blobs may have %" PRIu64 " bytes at most", max);
     return 0;
 }
@@ -107,11 +111,29 @@ static int begin_post(struct api_call *c, struct error *err)
     return rc;
 }
 
+/* Bytes that came so far stay: the next chunk follows them. */
+static int chunk_length_wrong(struct api_call *c, struct error *err)
+{
+    return api_fail(c, "SIZE_INVALID",
+                    fail(err, E_INVALID, "the body is not as long as Content-Range says"));
+}
+
+static int check_chunk_complete(struct api_call *c, struct error *err)
+{
+    return c->in_chunk && blobs_upload_len(c->upload) != c->chunk_end ? chunk_length_wrong(c, err)
+                                                                      : 0;
+}
+
 static int append_data(struct api_call *c, const void *data, size_t len, struct error *err)
 {
-    if (!c->upload) /* a POST that only opens a session: its body means nothing */
-        return 0;
-    int rc = check_blob_size(c, blobs_upload_len(c->upload) + len, err);
+    if (!c->upload) { /* a POST that only opens a session: its body means nothing */
+        c->ignored += len;
+        return c->ignored > IGNORED_MAX ? fail(err, E_LIMIT, "this request takes no body") : 0;
+    }
+    uint64_t have = blobs_upload_len(c->upload);
+    int rc = check_blob_size(c, have + len, err);
+    if (rc == 0 && c->in_chunk && len > c->chunk_end - have)
+        rc = chunk_length_wrong(c, err);
     return rc == 0 ? blobs_append(c->registry->blobs, c->upload, data, len, err) : rc;
 }
 
@@ -119,7 +141,11 @@ static int append_data(struct api_call *c, const void *data, size_t len, struct 
 static int commit_upload(struct api_call *c, struct error *err)
 {
     uint64_t len = blobs_upload_len(c->upload);
-    int rc = blobs_commit(c->registry->blobs, c->upload, &c->digest, err);
+    char text[DIGEST_TEXT_MAX];
+    int rc = check_chunk_complete(c, err);
+    if (rc != 0)
+        return rc;
+    rc = blobs_commit(c->registry->blobs, c->upload, &c->digest, err);
     /* The bytes are not what was promised: going on with them makes no sense. */
     bool over = rc == 0 || rc == E_DIGEST;
     if (c->in_session && over)
@@ -131,8 +157,11 @@ static int commit_upload(struct api_call *c, struct error *err)
     else
         blobs_upload_cancel(c->registry->blobs, c->upload);
     c->upload = NULL;
-    if (rc == E_DIGEST)
+    if (rc == E_DIGEST) {
+        api_detail(c, "expected", js_text_new(digest_format(&c->digest, text)));
+        api_detail(c, "received", js_int_new((int64_t)len));
         return api_fail(c, "DIGEST_INVALID", rc);
+    }
     return rc == 0 ? link_blob(c, &c->digest, len, err) : rc;
 }
 
@@ -180,11 +209,17 @@ static int check_chunk(struct api_call *c, struct error *err)
     if (rc != 0 || !range)
         return rc;
     rc = http_content_range_parse(range, &first, &last, err);
-    if (rc == 0 && first != have)
+    if (rc == 0 && first != have) {
+        api_detail(c, "next", js_int_new((int64_t)have));
         rc = fail(err, E_RANGE, "the next chunk starts at byte %" PRIu64, have);
-    else if (rc == 0 && announced >= 0 && last - first + 1 != (uint64_t)announced)
-        rc = fail(err, E_INVALID, "Content-Range and Content-Length differ");
-    return rc != 0 ? api_fail(c, "BLOB_UPLOAD_INVALID", rc) : 0;
+    }
+    if (rc != 0)
+        return api_fail(c, "BLOB_UPLOAD_INVALID", rc);
+    if (announced >= 0 && last - first + 1 != (uint64_t)announced)
+        return chunk_length_wrong(c, err);
+    c->in_chunk = true;
+    c->chunk_end = last + 1;
+    return 0;
 }
 
 static int begin_patch(struct api_call *c, struct error *err)
@@ -195,7 +230,9 @@ static int begin_patch(struct api_call *c, struct error *err)
 
 static int finish_patch(struct api_call *c, struct error *err)
 {
-    int rc = blobs_upload_flush(c->upload, err);
+    int rc = check_chunk_complete(c, err);
+    if (rc == 0)
+        rc = blobs_upload_flush(c->upload, err);
     if (rc != 0)
         return rc;
     return reply_session(c, 202, c->route.upload, blobs_upload_len(c->upload), err);

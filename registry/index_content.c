@@ -140,22 +140,22 @@ int index_manifest_put(struct index_tx *tx, int64_t repository, const struct ind
 {
     CLEANUP(bytes_done) struct bytes annotations = BYTES_INIT;
     char subject[DIGEST_TEXT_MAX];
-    bool has_subject = m && m->has_subject;
+    bool has_subject = m->has_subject;
     int rc = put_blob(tx, &row->digest, row->size, err);
-    if (rc == 0 && m && m->annotations)
+    if (rc == 0 && m->annotations)
         rc = js_write(m->annotations, false, &annotations, err);
     if (rc == 0)
-        rc =
-            index_change(tx,
-                         "INSERT INTO manifest(repository, digest, media_type, size, subject,"
-                         " artifact_type, annotations, pushed_s)"
-                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-                         " ON CONFLICT DO UPDATE SET media_type = ?3",
-                         NULL, err, "idtittti", repository, &row->digest, row->media_type,
-                         row->size, has_subject ? digest_format(&m->subject.digest, subject) : NULL,
-                         m ? m->artifact_type : "",
-                         annotations.len ? bytes_text(&annotations) : NULL, clock_now_s());
-    if (rc == 0 && m)
+        rc = index_change(
+            tx,
+            "INSERT INTO manifest(repository, digest, media_type, size, subject,"
+            " artifact_type, annotations, pushed_s)"
+            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            " ON CONFLICT DO UPDATE SET media_type = ?3, subject = ?5,"
+            " artifact_type = ?6, annotations = ?7",
+            NULL, err, "idtittti", repository, &row->digest, row->media_type, row->size,
+            has_subject ? digest_format(&m->subject.digest, subject) : NULL, m->artifact_type,
+            annotations.len ? bytes_text(&annotations) : NULL, clock_now_s());
+    if (rc == 0)
         rc = put_references(tx, repository, &row->digest, m, err);
     return rc;
 }

@@ -33,8 +33,8 @@ struct index_manifest {
     char media_type[MEDIA_TYPE_MAX + 1];
     int64_t size;
 };
-/* Records `digest` with its type and everything it names. m == NULL: a manifest of a type unknown
- * here, which names nothing. */
+/* Records `digest` with its type and everything it names. The same bytes may come again under
+ * another type: the last one counts. */
 int index_manifest_put(struct index_tx *tx, int64_t repository, const struct index_manifest *row,
                        const struct manifest *m, struct error *err) MUST_CHECK;
 int index_manifest_find(struct index_tx *tx, const char *repository, const struct digest *d,

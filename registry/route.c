@@ -89,7 +89,7 @@ static int read_reference(const struct segments *s, struct route *out, const cha
 {
     char text[SEGMENT_MAX];
     int rc = decode_segment(s, 1, text, sizeof text, err);
-    *code = "TAG_INVALID";
+    *code = "NAME_INVALID";
     if (rc != 0)
         return rc == E_LIMIT ? fail(err, E_INVALID, "tag is too long") : rc;
     if (strchr(text, ':')) {
@@ -197,7 +197,7 @@ static int match_suffix(const struct segments *s, struct route *out, size_t *n_s
                         const char **code, struct error *err)
 {
     *n_suffix = 2;
-    *code = "NOT_FOUND";
+    *code = "UNSUPPORTED";
     if (is_word(s, 3, "_trust") && (is_word(s, 2, "tuf") || is_word(s, 2, "targets")))
         return match_trust(s, out, n_suffix, err);
     if (is_word(s, 2, "tags") && is_word(s, 1, "list")) {
@@ -222,7 +222,7 @@ int route_parse(const char *path, struct route *out, const char **code, struct e
 {
     struct segments s;
     struct route route = {.kind = ROUTE_BASE};
-    *code = "NOT_FOUND";
+    *code = "UNSUPPORTED";
     int rc = split(path, &s, err);
     if (rc != 0)
         return rc;

@@ -57,6 +57,55 @@ static void query_values(void **state)
     assert_int_equal(http_query_get("n=1&n", "n", out, sizeof out, &found, NULL), E_INVALID);
 }
 
+static void repeated_query_values(void **state)
+{
+    (void)state;
+    char out[8];
+    bool found = false;
+    size_t at = 0;
+    static const char query[] = "tag=a&x=1&tag=b%2Ec&tags=no&tag=&tag";
+    static const char *const want[] = {"a", "b.c", "", ""};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        assert_int_equal(http_query_next(query, "tag", &at, out, sizeof out, &found, NULL), 0);
+        assert_true(found);
+        assert_string_equal(out, want[i]);
+    }
+    assert_int_equal(http_query_next(query, "tag", &at, out, sizeof out, &found, NULL), 0);
+    assert_false(found);
+    at = 0;
+    assert_int_equal(http_query_next("tag=12345678", "tag", &at, out, sizeof out, &found, NULL),
+                     E_LIMIT);
+    at = 0;
+    assert_int_equal(http_query_next("tag=%zz", "tag", &at, out, sizeof out, &found, NULL),
+                     E_INVALID);
+    at = 0;
+    assert_int_equal(http_query_next(NULL, "tag", &at, out, sizeof out, &found, NULL), 0);
+    assert_false(found);
+}
+
+static void entity_tags(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        bool strong, weak;
+    } cases[] = {
+        {NULL, false, false},           {"", false, false},
+        {"\"a:b\"", true, true},        {"a:b", true, true},
+        {"W/\"a:b\"", false, true},     {"*", true, true},
+        {"\"x\", \"a:b\"", true, true}, {"\"a:bc\"", false, false},
+        {"\"a:b", false, false},        {"\"x\",W/\"a:b\"", false, true},
+        {"w/\"a:b\"", false, false},    {"\"\"", false, false},
+        {" , ,\"a:b\" ,", true, true},  {"**", false, false},
+        {"\"", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (http_etag_listed(cases[i].list, "a:b", false) != cases[i].strong ||
+            http_etag_listed(cases[i].list, "a:b", true) != cases[i].weak)
+            fail_msg("case %zu: %s", i, cases[i].list ? cases[i].list : "NULL");
+    }
+}
+
 struct range_case {
     const char *text;
     int rc;
@@ -172,6 +221,8 @@ int main(void)
         cmocka_unit_test(decode_plain_and_escaped),
         cmocka_unit_test(decode_refuses),
         cmocka_unit_test(query_values),
+        cmocka_unit_test(repeated_query_values),
+        cmocka_unit_test(entity_tags),
         cmocka_unit_test(ranges),
         cmocka_unit_test(content_ranges),
         cmocka_unit_test(multipart_types),

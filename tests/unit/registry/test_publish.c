@@ -129,7 +129,8 @@ static int put_manifest(struct index_tx *tx, void *arg, struct error *err)
     const struct index_manifest *row = arg;
     int64_t id = 0;
     int rc = index_repository_make(tx, FX_COLLECTION, &id, err);
-    return rc == 0 ? index_manifest_put(tx, id, row, NULL, err) : rc;
+    struct manifest names_nothing = {.kind = MANIFEST_OTHER};
+    return rc == 0 ? index_manifest_put(tx, id, row, &names_nothing, err) : rc;
 }
 
 /* A manifest in the repository, as toy_target names it. */
