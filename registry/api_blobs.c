@@ -82,6 +82,7 @@ static int remove_link(struct index_tx *tx, void *arg, struct error *err)
     struct removal *removal = arg;
     const struct route *route = &removal->call->route;
     int64_t repository = 0;
+    removal->in_use = false;
     int rc = index_repository_find(tx, route->repository, &repository, err);
     if (rc != 0)
         return rc;

@@ -249,6 +249,8 @@ static int record_manifest(struct index_tx *tx, void *arg, struct error *err)
 {
     struct put *put = arg;
     int64_t repository = 0;
+    put->n_missing = 0;
+    put->refused = false;
     int rc = check_all_present(tx, put, err);
     if (rc == 0)
         rc = check_condition(tx, put, err);

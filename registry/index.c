@@ -85,6 +85,7 @@ struct index {
     struct index_tx *writer;
     pthread_t thread;
     bool running, stop;
+    bool rehearsal; /* every piece of work is undone and repeated */
     struct index_tx *idle_readers;
     size_t n_idle;
 };
@@ -198,28 +199,38 @@ int index_column_digest(struct db_stmt *stmt, int column, struct digest *out, st
     return 0;
 }
 
-int64_t index_last_id(struct index_tx *tx)
-{
-    return db_last_rowid(tx->db);
-}
-
 /* --- the writer --- */
 
 /* One request inside the group's transaction; its failure undoes only its own changes. */
-static int run_job(struct index_tx *tx, struct job *job)
+static int run_once(struct index_tx *tx, struct job *job, bool keep)
 {
     struct error *err = &job->err;
     int rc = index_change(tx, "SAVEPOINT one", NULL, err, "");
     if (rc != 0)
         return rc;
     rc = job->work(tx, job->arg, err);
-    if (rc == 0)
+    if (rc == 0 && keep)
         return index_change(tx, "RELEASE one", NULL, err, "");
     struct error undo = ERROR_INIT;
     if (index_change(tx, "ROLLBACK TO one", NULL, &undo, "") != 0 ||
         index_change(tx, "RELEASE one", NULL, &undo, "") != 0)
         log_error("index: %s", undo.message);
     return rc;
+}
+
+static int run_job(struct index *ix, struct job *job)
+{
+    struct index_tx *tx = ix->writer;
+    if (!ix->rehearsal)
+        return run_once(tx, job, true);
+    int first = run_once(tx, job, false);
+    struct error said = job->err;
+    job->err = (struct error)ERROR_INIT;
+    int rc = run_once(tx, job, true);
+    if (rc == first)
+        return rc;
+    return fail(&job->err, E_INTERNAL, "work on the index ended with %s, then with %s (%s)",
+                error_name(first), error_name(rc), said.message);
 }
 
 static void fail_group(struct job *group, const struct error *err)
@@ -231,15 +242,16 @@ static void fail_group(struct job *group, const struct error *err)
         }
 }
 
-static void run_group(struct index_tx *tx, struct job *group)
+static void run_group(struct index *ix, struct job *group)
 {
+    struct index_tx *tx = ix->writer;
     struct error err = ERROR_INIT;
     if (db_begin(tx->db, &err) != 0) {
         fail_group(group, &err);
         return;
     }
     for (struct job *job = group; job; job = job->next)
-        job->rc = run_job(tx, job);
+        job->rc = run_job(ix, job);
     if (db_commit(tx->db, &err) != 0)
         fail_group(group, &err);
 }
@@ -270,7 +282,7 @@ static void *writer_main(void *context)
         if (!group)
             break;
         pthread_mutex_unlock(&ix->lock);
-        run_group(ix->writer, group);
+        run_group(ix, group);
         pthread_mutex_lock(&ix->lock);
         while (group) {
             struct job *next = group->next; /* the job's memory ends once it is done */
@@ -352,6 +364,9 @@ int index_open(const char *data_dir, struct index **out, struct error *err)
     struct index *ix = calloc(1, sizeof *ix);
     if (!ix)
         return fail_nomem(err);
+#ifdef BULLA_REHEARSE
+    ix->rehearsal = true;
+#endif
     pthread_mutex_init(&ix->lock, NULL);
     pthread_cond_init(&ix->work_to_do, NULL);
     pthread_cond_init(&ix->work_done, NULL);
@@ -368,6 +383,11 @@ int index_open(const char *data_dir, struct index **out, struct error *err)
     }
     *out = ix;
     return 0;
+}
+
+void index_set_rehearsal(struct index *ix, bool on)
+{
+    ix->rehearsal = on;
 }
 
 int index_start(struct index *ix, struct error *err)

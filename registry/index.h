@@ -6,6 +6,11 @@
  * change is durable when index_write returns 0 and costs one fsync per group, not per request.
  * Thread-safe; one struct index_tx belongs to the thread that began it.
  *
+ * The nouns (index_content.h, index_trust.h, …) are written once, against this header and
+ * index_internal.h; what a database needs beside that is here: schema, connections, transactions.
+ * The embedded one is SQLite. One with several writers (PostgreSQL, serializable transactions)
+ * fits, because a piece of work may be run again after it was undone.
+ *
  * A digest is in a repository only through a link (blobs) or a row (manifests) of that repository:
  * storage shared by all never shows what was pushed elsewhere.
  */
@@ -29,11 +34,20 @@ int index_start(struct index *ix, struct error *err) MUST_CHECK;
 void index_close(struct index *ix);
 void index_cleanup(struct index **ix);
 
-/* Runs work(tx, arg, err) on the writer thread; when it fails, what it changed is undone and its
+/*
+ * Runs work(tx, arg, err) on the writer thread; when it fails, what it changed is undone and its
  * code is returned. Blocks until durable. `work` may run while the caller's locks are held, so it
- * must take none of them. */
+ * must take none of them.
+ *
+ * `work` may run more than once, each time as if for the first: it changes nothing but through tx,
+ * and what it writes to arg it writes afresh in every run. Where transactions of several writers
+ * collide, the loser is undone and run again. Debug builds undo and repeat every piece of work, and
+ * say E_INTERNAL where the second run ends differently.
+ */
 int index_write(struct index *ix, int (*work)(struct index_tx *tx, void *arg, struct error *err),
                 void *arg, struct error *err) MUST_CHECK;
+/* Whether work is undone and repeated from now on: for tests. Before index_start. */
+void index_set_rehearsal(struct index *ix, bool on);
 
 /* A consistent view until index_read_end. */
 int index_read_begin(struct index *ix, struct index_tx **out, struct error *err) MUST_CHECK;

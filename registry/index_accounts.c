@@ -81,7 +81,8 @@ int index_grant_add(struct index_tx *tx, const struct index_grant *grant, struct
 {
     return index_change(tx,
                         "INSERT INTO rights(subject, pattern, actions) VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT DO UPDATE SET actions = actions | ?3",
+                        " ON CONFLICT(subject, pattern) DO UPDATE"
+                        " SET actions = rights.actions | ?3",
                         NULL, err, "tti", grant->subject, grant->pattern, grant->actions);
 }
 

@@ -35,11 +35,16 @@ int index_repository_make(struct index_tx *tx, const char *name, int64_t *id, st
     int rc = index_repository_find(tx, name, id, err);
     if (rc != E_NOTFOUND)
         return rc;
-    rc = index_change(tx, "INSERT INTO repository(name, created_s) VALUES(?1, ?2)", NULL, err, "ti",
-                      name, clock_now_s());
+    struct db_stmt *stmt = NULL;
+    rc = index_query(tx, "INSERT INTO repository(name, created_s) VALUES(?1, ?2) RETURNING id",
+                     &stmt, err, "ti", name, clock_now_s());
     if (rc == 0)
-        *id = index_last_id(tx);
-    return rc;
+        rc = first_row(stmt, "the repository was not made", err);
+    if (rc != 0)
+        return rc;
+    *id = db_column_int(stmt, 0);
+    db_reset(stmt);
+    return 0;
 }
 
 static int put_blob(struct index_tx *tx, const struct digest *d, int64_t size, struct error *err)
@@ -135,29 +140,40 @@ static int put_references(struct index_tx *tx, int64_t repository, const struct 
     return rc;
 }
 
-int index_manifest_put(struct index_tx *tx, int64_t repository, const struct index_manifest *row,
-                       const struct manifest *m, struct error *err)
+/* All columns that follow from the bytes and their type are those of this push: the same bytes may
+ * have come before as a type that names nothing. */
+static int put_manifest_row(struct index_tx *tx, int64_t repository,
+                            const struct index_manifest *row, const struct manifest *m,
+                            struct error *err)
 {
     CLEANUP(bytes_done) struct bytes annotations = BYTES_INIT;
     char subject[DIGEST_TEXT_MAX];
     bool has_subject = m->has_subject;
+    int rc = m->annotations ? js_write(m->annotations, false, &annotations, err) : 0;
+    if (rc != 0)
+        return rc;
+    return index_change(tx,
+                        "INSERT INTO manifest(repository, digest, media_type, size, subject,"
+                        " artifact_type, annotations, pushed_s)"
+                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                        " ON CONFLICT(repository, digest) DO UPDATE SET media_type = ?3, size = ?4,"
+                        " subject = ?5, artifact_type = ?6, annotations = ?7",
+                        NULL, err, "idtittti", repository, &row->digest, row->media_type, row->size,
+                        has_subject ? digest_format(&m->subject.digest, subject) : NULL,
+                        m->artifact_type, annotations.len ? bytes_text(&annotations) : NULL,
+                        clock_now_s());
+}
+
+int index_manifest_put(struct index_tx *tx, int64_t repository, const struct index_manifest *row,
+                       const struct manifest *m, struct error *err)
+{
     int rc = put_blob(tx, &row->digest, row->size, err);
-    if (rc == 0 && m->annotations)
-        rc = js_write(m->annotations, false, &annotations, err);
     if (rc == 0)
-        rc = index_change(
-            tx,
-            "INSERT INTO manifest(repository, digest, media_type, size, subject,"
-            " artifact_type, annotations, pushed_s)"
-            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-            " ON CONFLICT DO UPDATE SET media_type = ?3, subject = ?5,"
-            " artifact_type = ?6, annotations = ?7",
-            NULL, err, "idtittti", repository, &row->digest, row->media_type, row->size,
-            has_subject ? digest_format(&m->subject.digest, subject) : NULL, m->artifact_type,
-            annotations.len ? bytes_text(&annotations) : NULL, clock_now_s());
+        rc = put_manifest_row(tx, repository, row, m, err);
     if (rc == 0)
-        rc = put_references(tx, repository, &row->digest, m, err);
-    return rc;
+        rc = index_change(tx, "DELETE FROM reference WHERE repository = ?1 AND parent = ?2", NULL,
+                          err, "id", repository, &row->digest);
+    return rc == 0 ? put_references(tx, repository, &row->digest, m, err) : rc;
 }
 
 static int read_manifest_row(struct db_stmt *stmt, struct index_manifest *out, struct error *err)
@@ -205,7 +221,7 @@ int index_tag_set(struct index_tx *tx, int64_t repository, const char *tag, cons
     return index_change(tx,
                         "INSERT INTO tag(repository, name, digest, updated_s)"
                         " VALUES(?1, ?2, ?3, ?4)"
-                        " ON CONFLICT DO UPDATE SET digest = ?3, updated_s = ?4",
+                        " ON CONFLICT(repository, name) DO UPDATE SET digest = ?3, updated_s = ?4",
                         NULL, err, "itdi", repository, tag, d, clock_now_s());
 }
 
@@ -267,16 +283,47 @@ int index_repositories_each(struct index_tx *tx, const char *last,
     return rc == 0 ? each_row(stmt, visitor, err) : rc;
 }
 
+/* The descriptor of a referrer: media_type, digest, size, artifact_type, annotations. */
+static int write_descriptor(struct db_stmt *stmt, struct bytes *out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *root = js_object_new();
+    struct js *annotations = NULL;
+    const char *text = db_column_text(stmt, 4);
+    int rc = js_set(root, "mediaType", js_text_new(db_column_text(stmt, 0)), err);
+    if (rc == 0)
+        rc = js_set(root, "digest", js_text_new(db_column_text(stmt, 1)), err);
+    if (rc == 0)
+        rc = js_set(root, "size", js_int_new(db_column_int(stmt, 2)), err);
+    if (rc == 0)
+        rc = js_set(root, "artifactType", js_text_new(db_column_text(stmt, 3)), err);
+    if (rc == 0 && text)
+        rc = js_parse(text, strlen(text), &annotations, err);
+    if (rc == 0 && annotations)
+        rc = js_set(root, "annotations", annotations, err);
+    return rc == 0 ? js_write(root, false, out, err) : rc;
+}
+
 int index_referrers_each(struct index_tx *tx, int64_t repository, const struct index_referrers *q,
                          const struct index_visitor *visitor, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc = index_query(tx,
-                         "SELECT json_object('mediaType', media_type, 'digest', digest, 'size',"
-                         " size, 'artifactType', artifact_type, 'annotations', json(annotations))"
+                         "SELECT media_type, digest, size, artifact_type, annotations"
                          " FROM manifest WHERE repository = ?1 AND subject = ?2"
                          " AND (?3 = '' OR artifact_type = ?3) AND digest > ?4"
                          " ORDER BY digest",
                          &stmt, err, "idtt", repository, q->subject, q->artifact_type, q->last);
-    return rc == 0 ? each_row(stmt, visitor, err) : rc;
+    if (rc != 0)
+        return rc;
+    for (bool row = true; rc == 0;) {
+        CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+        rc = db_step(stmt, &row, err);
+        if (rc != 0 || !row)
+            break;
+        rc = write_descriptor(stmt, &text, err);
+        if (rc == 0)
+            rc = visitor->visit(visitor->context, bytes_text(&text), err);
+    }
+    db_reset(stmt);
+    return rc > 0 ? 0 : rc;
 }

@@ -1,5 +1,10 @@
 /*
  * What the nouns of the index share: statements that are compiled once per connection.
+ *
+ * Statements keep to what SQLite and PostgreSQL have in common (parameters ?1 and $1 are the only
+ * difference): RETURNING instead of row ids, ON CONFLICT with its columns, no functions on JSON,
+ * and text that is compared byte by byte. Types and triggers belong to the schema, of which every
+ * database has its own.
  */
 #ifndef BULLA_REGISTRY_INDEX_INTERNAL_H
 #define BULLA_REGISTRY_INDEX_INTERNAL_H
@@ -20,6 +25,5 @@ int index_change(struct index_tx *tx, const char *sql, int64_t *n_changed, struc
 /* Digest from a text column. E_TAMPERED where it is none: the file was damaged or edited. */
 int index_column_digest(struct db_stmt *stmt, int column, struct digest *out,
                         struct error *err) MUST_CHECK;
-int64_t index_last_id(struct index_tx *tx);
 
 #endif

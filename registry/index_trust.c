@@ -103,7 +103,8 @@ int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, i
     return index_change(tx,
                         "INSERT INTO trust_file(repository, role, version, data, current)"
                         " VALUES(?1, ?2, ?3, ?4, 1)"
-                        " ON CONFLICT DO UPDATE SET data = ?4, current = 1",
+                        " ON CONFLICT(repository, role, version)"
+                        " DO UPDATE SET data = ?4, current = 1",
                         NULL, err, "itib", repository, role, version, data);
 }
 
@@ -120,7 +121,7 @@ int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t i
     return index_change(tx,
                         "INSERT INTO trust_timestamp(repository, issued_s, expires_s)"
                         " VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT DO UPDATE SET issued_s = ?2, expires_s = ?3",
+                        " ON CONFLICT(repository) DO UPDATE SET issued_s = ?2, expires_s = ?3",
                         NULL, err, "iii", repository, issued_s, expires_s);
 }
 
