@@ -18,6 +18,7 @@
 int64_t clock_now_s(void);
 /* Milliseconds from an arbitrary start; never jumps. */
 int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
 /* Unit tests only: the wall clock reads *source while source is not NULL. */
 void clock_use_for_test(const int64_t *source);
 

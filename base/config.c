@@ -23,8 +23,11 @@ struct raw {
     } signer;
     struct {
         char *connections, *connections_per_address, *uploads_per_user, *manifest, *blob, *rate,
-            *idle_timeout;
+            *idle_timeout, *stop_grace, *body_memory;
     } limits;
+    struct {
+        char *socket;
+    } metrics;
     struct {
         char *level, *format;
     } log;
@@ -61,7 +64,11 @@ static const cyaml_schema_field_t limits_fields[] = {
     PART(limits, "blobSize", blob),
     PART(limits, "minimumRate", rate),
     PART(limits, "idleTimeout", idle_timeout),
+    PART(limits, "stopGrace", stop_grace),
+    PART(limits, "bodyMemory", body_memory),
     CYAML_FIELD_END};
+static const cyaml_schema_field_t metrics_fields[] = {PART(metrics, "socket", socket),
+                                                      CYAML_FIELD_END};
 static const cyaml_schema_field_t log_fields[] = {PART(log, "level", level),
                                                   PART(log, "format", format), CYAML_FIELD_END};
 static const cyaml_schema_field_t top_fields[] = {
@@ -71,6 +78,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, struct raw, tls, tls_fields),
     CYAML_FIELD_MAPPING("signer", CYAML_FLAG_OPTIONAL, struct raw, signer, signer_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
+    CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t schema = {
@@ -310,7 +318,7 @@ static const struct leaf leaves[] = {
      KIND_DURATION, "24h", 1, YEAR, NULL},
     {"signer", "snapshotLifetime", AT(signer.snapshot_lifetime), TO(signer.snapshot_lifetime_s),
      KIND_DURATION, "30d", 1, 10 * YEAR, NULL},
-    {"limits", "connections", AT(limits.connections), TO(limits.connections), KIND_COUNT, "4096", 1,
+    {"limits", "connections", AT(limits.connections), TO(limits.connections), KIND_COUNT, "8192", 1,
      65535, NULL},
     {"limits", "connectionsPerAddress", AT(limits.connections_per_address),
      TO(limits.connections_per_address), KIND_COUNT, "1024", 1, 65535, NULL},
@@ -325,6 +333,13 @@ static const struct leaf leaves[] = {
      1u << 30, NULL},
     {"limits", "idleTimeout", AT(limits.idle_timeout), TO(limits.idle_timeout_s), KIND_DURATION,
      "2m", 1, DAY, NULL},
+    {"limits", "stopGrace", AT(limits.stop_grace), TO(limits.stop_grace_s), KIND_DURATION, "30s", 0,
+     DAY, NULL},
+    /* One publication may have 24 MiB. */
+    {"limits", "bodyMemory", AT(limits.body_memory), TO(limits.body_bytes), KIND_SIZE, "128m",
+     32u << 20, NO_MAX, NULL},
+    {"metrics", "socket", AT(metrics.socket), TO(metrics.socket), KIND_PATH, NULL, 0,
+     sizeof((struct sockaddr_un *)0)->sun_path - 1, NULL},
     {"log", "level", AT(log.level), TO(log.level), KIND_CHOICE, "info", 0, 0, levels},
     {"log", "format", AT(log.format), TO(log.form), KIND_CHOICE, "text", 0, 0, formats},
 };
@@ -514,7 +529,7 @@ void server_config_done(struct server_config *config)
         &config->file,          &config->listen_address,  &config->data_dir,
         &config->user,          &config->tls.certificate, &config->tls.key,
         &config->signer.socket, &config->signer.data_dir, &config->signer.passphrase_file,
-        &config->signer.user};
+        &config->signer.user,   &config->metrics.socket};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         cleanup_free(owned[i]);
 }
@@ -557,6 +572,12 @@ static const struct {
     {"", "limits", "blobSize"},
     {"  # Bytes per second; slower uploads are ended. 0: any rate.\n", "limits", "minimumRate"},
     {"", "limits", "idleTimeout"},
+    {"  # How long requests that run may go on after SIGTERM.\n", "limits", "stopGrace"},
+    {"  # Manifests and metadata being received, all together; more is told to come again.\n",
+     "limits", "bodyMemory"},
+    {"\n# Plain HTTP on a Unix socket for /healthz, /readyz and /metrics only.\n"
+     "#metrics:\n#  socket: run/metrics.sock\n",
+     NULL, NULL},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},
 };

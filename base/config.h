@@ -41,7 +41,12 @@ struct server_config {
         uint64_t blob_bytes;
         uint64_t rate_bytes_s;  /* slower request bodies are ended; 0: any rate */
         int64_t idle_timeout_s; /* connections without a request */
+        int64_t stop_grace_s;   /* for running requests after SIGTERM */
+        uint64_t body_bytes;    /* of request bodies in memory at once */
     } limits;
+    struct {
+        char *socket; /* Unix socket for /healthz, /readyz, /metrics; NULL: none */
+    } metrics;
     struct {
         enum log_level level;
         enum log_form form;

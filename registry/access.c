@@ -103,7 +103,11 @@ static unsigned needed(const struct route *route, enum http_method method)
     switch (route->kind) {
     case ROUTE_BASE:
     case ROUTE_CATALOG:
+    case ROUTE_HEALTH:
+    case ROUTE_READY:
         return reads(method) ? KNOWN : 0;
+    case ROUTE_METRICS: /* of everything: only a grant on '*' matches no repository */
+        return reads(method) ? ACCESS_ADMIN : 0;
     case ROUTE_MANIFEST:
         if (method == HTTP_PUT)
             return ACCESS_PUSH;

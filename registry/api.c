@@ -1,6 +1,5 @@
 #include "registry/api.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "registry/access.h"
 #include "registry/http_text.h"
@@ -12,9 +11,9 @@
 
 #define IGNORED_BODY_MAX (64u << 10) /* sent to an operation that wants none */
 
-static const struct api_operation *const tables[] = {api_blob_operations, api_upload_operations,
-                                                     api_manifest_operations, api_list_operations,
-                                                     api_trust_operations};
+static const struct api_operation *const tables[] = {
+    api_blob_operations, api_upload_operations, api_manifest_operations,
+    api_list_operations, api_trust_operations,  api_health_operations};
 
 static const struct api_operation *find_operation(enum route_kind kind, enum http_method method)
 {
@@ -107,10 +106,21 @@ static int body_too_large(struct api_call *c, size_t max, struct error *err)
     return fail(err, E_LIMIT, "the body may have %zu bytes at most", max);
 }
 
+static int reserve_body(struct api_call *c, uint64_t total, struct error *err)
+{
+    int rc = http_request_reserve(c->http, total, err);
+    if (rc == E_BUSY)
+        c->status = 503; /* nothing this client did */
+    return rc;
+}
+
 int api_want_body(struct api_call *c, size_t max, struct error *err)
 {
     c->body_max = max;
-    return http_request_content_length(c->http) > (int64_t)max ? body_too_large(c, max, err) : 0;
+    int64_t len = http_request_content_length(c->http);
+    if (len > (int64_t)max)
+        return body_too_large(c, max, err);
+    return len > 0 ? reserve_body(c, (uint64_t)len, err) : 0;
 }
 
 /* --- errors --- */
@@ -168,7 +178,7 @@ void api_detail(struct api_call *c, const char *name, struct js *value)
     if (!c->detail)
         c->detail = js_object_new();
     if (!c->detail || js_set(c->detail, name, value, &ignored) != 0)
-        log_debug("request %" PRIu64 ": no room for a detail", http_request_id(c->http));
+        log_debug("request %s: no room for a detail", http_request_id_text(c->http));
 }
 
 void api_problem(struct api_call *c, const char *code, struct js *detail, const char *format, ...)
@@ -182,7 +192,7 @@ void api_problem(struct api_call *c, const char *code, struct js *detail, const 
     if (!c->problems)
         c->problems = js_array_new();
     if (js_push(c->problems, error_entry(code, message, detail), &why) != 0)
-        log_debug("request %" PRIu64 ": %s", http_request_id(c->http), why.message);
+        log_debug("request %s: %s", http_request_id_text(c->http), why.message);
 }
 
 /* {"errors": [{code, message, detail}, …]} */
@@ -229,15 +239,16 @@ static void reply_error(struct api_call *c, int rc, const struct error *err)
     struct error ignored = ERROR_INIT;
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
     /* Messages of our own failures name files and statements: for the log only. */
-    const char *message = status >= 500 && status != 507 && status != 502
+    const char *message = status >= 500 && status != 507 && status != 502 && rc != E_BUSY
                               ? "the registry could not do this; its log says why"
                               : err->message;
     if (status >= 500)
-        log_error("request %" PRIu64 ": %s", http_request_id(c->http), err->message);
+        log_error("request %s: %s", http_request_id_text(c->http), err->message);
     if (message != err->message) { /* nor may its details leave */
         js_cleanup(&c->detail);
         js_cleanup(&c->problems);
     }
+    api_detail(c, "requestId", js_text_new(http_request_id_text(c->http)));
     http_reply_clear(c->http);
     http_reply_status(c->http, status);
     reply_version(c->http);
@@ -280,6 +291,12 @@ static int authorize(struct api_call *c, struct error *err)
     return rc;
 }
 
+/* Says nothing about anybody, and must answer when the index cannot. */
+static bool is_public(const struct route *route)
+{
+    return route->kind == ROUTE_HEALTH || route->kind == ROUTE_READY;
+}
+
 static int prepare(struct api_call *c, struct error *err)
 {
     int rc = route_parse(http_request_path(c->http), &c->route, &c->code, err);
@@ -288,7 +305,8 @@ static int prepare(struct api_call *c, struct error *err)
         return rc;
     }
     c->code = NULL;
-    rc = authorize(c, err);
+    c->routed = true;
+    rc = is_public(&c->route) ? 0 : authorize(c, err);
     if (rc != 0)
         return rc;
     c->operation = find_operation(c->route.kind, http_request_method(c->http));
@@ -324,7 +342,6 @@ static int app_begin(void *context, struct http_request *r)
     }
     c->registry = context;
     c->http = r;
-    c->start_ms = clock_monotonic_ms();
     reply_version(r);
     int rc = prepare(c, &err);
     /* A slow body must not hold a view of the index, or its log could not shrink. */
@@ -342,7 +359,8 @@ static int take_body(struct api_call *c, const void *data, size_t len, struct er
     size_t max = c->body_max ? c->body_max : IGNORED_BODY_MAX;
     if (c->body.len > max || len > max - c->body.len)
         return body_too_large(c, max, err);
-    return bytes_append(&c->body, data, len, err);
+    int rc = reserve_body(c, c->body.len + len, err);
+    return rc == 0 ? bytes_append(&c->body, data, len, err) : rc;
 }
 
 static int app_data(void *context, struct http_request *r, const void *data, size_t len)
@@ -379,11 +397,7 @@ static void app_end(void *context, struct http_request *r, bool completed)
         return;
     api_read_end(c);
     end_operation(c);
-    log_info("request %" PRIu64 " %s %s %s %s %u %" PRIu64 " bytes %" PRId64 " ms%s",
-             http_request_id(r), http_request_address(r), c->subject[0] ? c->subject : "-",
-             http_request_method_name(r), http_request_path(r), http_reply_get_status(r),
-             http_reply_get_length(r), clock_monotonic_ms() - c->start_ms,
-             completed ? "" : " broken off");
+    api_record(c, completed);
     bytes_done(&c->body);
     js_free(c->detail);
     js_free(c->problems);

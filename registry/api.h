@@ -26,6 +26,7 @@ struct registry {
     struct uploads *uploads;
     struct users *users;
     struct signer_link *signer;
+    struct health *health;
     int lock_fd; /* on the data folder, for this server alone */
 };
 
@@ -34,8 +35,8 @@ struct api_call {
     struct http_request *http;
     const struct api_operation *operation;
     struct route route;
+    bool routed; /* route is known */
     char subject[USER_NAME_MAX + 1];
-    int64_t start_ms;
     struct index_tx *tx; /* open read transaction, or NULL; ends with the call */
     const char *code;    /* static; the distribution-spec's word for a failure */
     struct js *detail;   /* of a failure: an object for api_detail, NULL: none yet */
@@ -94,7 +95,13 @@ int api_reply_manifest(struct api_call *c, const struct index_manifest *row,
                        struct error *err) MUST_CHECK;
 
 extern const struct api_operation api_blob_operations[], api_upload_operations[],
-    api_manifest_operations[], api_list_operations[], api_trust_operations[];
+    api_manifest_operations[], api_list_operations[], api_trust_operations[],
+    api_health_operations[];
+
+#define API_ALIVE "{\"alive\":true}\n" /* what /healthz says */
+
+/* A call has ended: log and metrics. completed: its answer was sent whole. */
+void api_record(struct api_call *c, bool completed);
 
 /* The application behind http_server. */
 void api_app(struct registry *registry, struct http_app *out);

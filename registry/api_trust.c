@@ -4,6 +4,7 @@
 #include "registry/access.h"
 #include "registry/api.h"
 #include "registry/index_trust.h"
+#include "registry/metrics.h"
 #include "registry/publish.h"
 
 #include <string.h>
@@ -114,7 +115,10 @@ static int begin_post(struct api_call *c, struct error *err)
 {
     if (http_request_content_length(c->http) > (int64_t)FORM_MAX_BYTES)
         return fail(err, E_LIMIT, "form is larger than %u bytes", FORM_MAX_BYTES);
-    return http_request_want_form(c->http, FORM_MAX_BYTES, TUF_MAX_CHANGES, err);
+    int rc = http_request_want_form(c->http, FORM_MAX_BYTES, TUF_MAX_CHANGES, err);
+    if (rc == E_BUSY)
+        c->status = 503;
+    return rc;
 }
 
 static int check_role(const char *role, struct error *err)
@@ -174,6 +178,9 @@ static int finish_post(struct api_call *c, struct error *err)
         rc = may_found(c, &p.may_found, err);
     if (rc == 0)
         rc = publish_changes(c->registry, &p, err);
+    metrics_add(rc == 0 ? METRICS_PUBLICATIONS : METRICS_PUBLICATION_FAILURES, 1);
+    if (rc == E_BUSY)
+        c->status = 503;
     if (rc != 0) /* its name tells programs which rule it was */
         return api_fail(c, error_name(rc), rc);
     http_reply_status(c->http, 200);

@@ -1,33 +1,40 @@
-/* bulla-registry serve, config check. */
-#include "registry/args.h"
+/* bulla-registry serve. */
 #include "registry/commands.h"
+#include "registry/deployment.h"
+#include "registry/health.h"
 #include "registry/listener.h"
 #include "registry/maintenance.h"
+#include "registry/metrics.h"
 #include "registry/service.h"
 #include "registry/signer_child.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/confine.h"
-#include "base/file.h"
-#include "keys/secret.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
-#define PEM_MAX           (256u << 10)
-#define STOP_GRACE_MS     5000
-#define DESCRIPTORS_EACH  4u
-#define DESCRIPTORS_SPARE 64u /* our own, and those of passing work */
+#define WATCH_EVERY_MS    1000 /* the certificate's files */
+#define STOP_EVERY_MS     20   /* is the last request done */
+#define DESCRIPTORS_WORK  3u   /* of a working request: two files of the index, and a blob */
+#define DESCRIPTORS_SPARE 64u  /* our own, and those of passing work */
+#define WORKING_MAX       1024u
+#define PLAIN_CONNECTIONS 32u
 
 struct serving {
     struct server_config config;
-    struct bytes certificate, key;
-    int listen_fd;
+    struct http_certificate *certificate;
+    struct deployment_folders tls_folders;
+    int listen_fd, plain_fd; /* plain_fd -1: no metrics socket */
     uint16_t port;
+    struct http_server *server, *plain;
     int signer_life_fd; /* the signing service ends when it is closed */
     bool open;
     struct registry registry;
@@ -37,25 +44,40 @@ static void serving_done(struct serving *s)
 {
     if (s->open)
         registry_close(&s->registry);
-    secret_wipe(s->key.data, s->key.len);
-    bytes_done(&s->certificate);
-    bytes_done(&s->key);
+    http_certificate_close(s->certificate);
+    deployment_folders_done(&s->tls_folders);
     cleanup_fd(&s->listen_fd);
+    cleanup_fd(&s->plain_fd);
     cleanup_fd(&s->signer_life_fd);
     server_config_done(&s->config);
 }
 
+/* Where there are few descriptors each connection is reckoned to work; where there are many, most
+ * of the connections wait. */
+static rlim_t descriptors_for(rlim_t connections)
+{
+    rlim_t working = connections < WORKING_MAX ? connections : WORKING_MAX;
+    return DESCRIPTORS_SPARE + connections + working * DESCRIPTORS_WORK;
+}
+
+static unsigned connections_for(rlim_t descriptors)
+{
+    rlim_t each = 1 + DESCRIPTORS_WORK;
+    if (descriptors < DESCRIPTORS_SPARE + WORKING_MAX * each)
+        return (unsigned)((descriptors - DESCRIPTORS_SPARE) / each);
+    return (unsigned)(descriptors - DESCRIPTORS_SPARE - WORKING_MAX * DESCRIPTORS_WORK);
+}
+
 /*
  * The usual limit of 1024 descriptors is fewer than the connections allowed: then one peer's silent
- * connections would leave none for the files that answers need. A working request holds its socket,
- * two files of the index, and a blob.
+ * connections would leave none for the files that answers need.
  */
 static int reserve_descriptors(struct server_config *config, struct error *err)
 {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) != 0)
         return fail_sys(err, errno, "read the limit of open files");
-    rlim_t wanted = DESCRIPTORS_SPARE + (rlim_t)config->limits.connections * DESCRIPTORS_EACH;
+    rlim_t wanted = descriptors_for(config->limits.connections);
     if (r.rlim_cur < wanted) {
         r.rlim_cur = wanted < r.rlim_max ? wanted : r.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &r) != 0)
@@ -63,9 +85,9 @@ static int reserve_descriptors(struct server_config *config, struct error *err)
     }
     if (r.rlim_cur >= wanted)
         return 0;
-    if (r.rlim_cur < DESCRIPTORS_SPARE + DESCRIPTORS_EACH)
+    if (r.rlim_cur < DESCRIPTORS_SPARE + 1 + DESCRIPTORS_WORK)
         return fail(err, E_LIMIT, "only %ju files may be open at once", (uintmax_t)r.rlim_cur);
-    unsigned fit = (unsigned)((r.rlim_cur - DESCRIPTORS_SPARE) / DESCRIPTORS_EACH);
+    unsigned fit = connections_for(r.rlim_cur);
     log_warn("%ju open files are allowed: at most %u of %u connections at once",
              (uintmax_t)r.rlim_cur, fit, config->limits.connections);
     config->limits.connections = fit;
@@ -74,18 +96,33 @@ static int reserve_descriptors(struct server_config *config, struct error *err)
     return 0;
 }
 
+static int open_plain(struct serving *s, struct error *err)
+{
+    uid_t uid = (uid_t)-1;
+    gid_t gid = (gid_t)-1;
+    const struct server_config *config = &s->config;
+    if (!config->metrics.socket)
+        return 0;
+    int rc = config->user && geteuid() == 0 ? confine_find_user(config->user, &uid, &gid, err) : 0;
+    return rc == 0 ? listener_open_unix(config->metrics.socket, uid, gid, &s->plain_fd, err) : rc;
+}
+
 /* What needs the rights the process was started with. */
 static int prepare(struct serving *s, struct error *err)
 {
     const struct server_config *config = &s->config;
     s->port = config->listen_port;
-    int rc = reserve_descriptors(&s->config, err);
+    int rc = deployment_check(config, err);
     if (rc == 0)
-        rc = file_read(AT_FDCWD, config->tls.certificate, PEM_MAX, &s->certificate, err);
+        rc = deployment_tls_folders(config, &s->tls_folders, err);
     if (rc == 0)
-        rc = file_read(AT_FDCWD, config->tls.key, PEM_MAX, &s->key, err);
+        rc = reserve_descriptors(&s->config, err);
+    if (rc == 0)
+        rc = http_certificate_open(config->tls.certificate, config->tls.key, &s->certificate, err);
     if (rc == 0)
         rc = listener_open(config->listen_address, &s->port, &s->listen_fd, err);
+    if (rc == 0)
+        rc = open_plain(s, err);
     return rc == 0 ? signer_child_start(config, &s->signer_life_fd, err) : rc;
 }
 
@@ -102,21 +139,58 @@ static int become_user(const struct server_config *config, struct error *err)
     return rc == 0 ? confine_become(uid, gid, err) : rc;
 }
 
-static int confine(const struct server_config *config, struct error *err)
+static int confine(struct serving *s, struct error *err)
 {
     struct confine_report report = {0};
-    const struct confine_path paths[] = {{config->data_dir, true, false},
-                                         {config->signer.socket, false, true}};
+    struct confine_path paths[2 + DEPLOYMENT_FOLDERS] = {{s->config.data_dir, true, false},
+                                                         {s->config.signer.socket, false, true}};
+    size_t n = 2;
+    for (size_t i = 0; i < DEPLOYMENT_FOLDERS && s->tls_folders.names[i]; i++)
+        paths[n++] = (struct confine_path){s->tls_folders.names[i], false, true};
     int rc = confine_no_new_privs(err);
     if (rc == 0)
         rc = confine_not_dumpable(err);
     if (rc == 0)
-        rc = confine_landlock(paths, sizeof paths / sizeof *paths, &report, err);
+        rc = confine_landlock(paths, n, &report, err);
     if (rc == 0)
         rc = confine_seccomp(CONFINE_SERVER, err);
     if (rc == 0 && report.landlock_abi == 0)
         log_warn("this kernel has no Landlock: files outside the data folder are not walled off");
     return rc;
+}
+
+/* Better said at the start than on the day the certificate expires. */
+static void warn_of_certificate(struct serving *s)
+{
+    struct error err = ERROR_INIT;
+    int64_t expires = http_certificate_expires_s(s->certificate);
+    char when[CLOCK_TEXT_MAX];
+    metrics_set(METRICS_CERTIFICATE_EXPIRY_S, expires);
+    if (expires <= clock_now_s())
+        log_error("the certificate expired on %s: clients will refuse it",
+                  clock_format(expires, when));
+    if (!s->tls_folders.watched)
+        log_warn("the TLS files lie beside the signer's secrets: a new certificate needs a "
+                 "restart; give them a folder of their own for reloading");
+    else if (http_certificate_reload(s->certificate, &err) != 0 && err.code != E_EXPIRED)
+        log_warn("the certificate cannot be read a second time (%s): a new one needs a restart; "
+                 "make certificate and key readable to the user that serves",
+                 err.message);
+}
+
+static void reload_certificate(struct serving *s)
+{
+    struct error err = ERROR_INIT;
+    char when[CLOCK_TEXT_MAX];
+    int rc = http_certificate_reload(s->certificate, &err);
+    metrics_add(rc == 0 ? METRICS_CERTIFICATE_RELOADS : METRICS_CERTIFICATE_FAILURES, 1);
+    if (rc != 0) {
+        log_error("the new certificate is not used, the one before stays: %s", err.message);
+        return;
+    }
+    int64_t expires = http_certificate_expires_s(s->certificate);
+    metrics_set(METRICS_CERTIFICATE_EXPIRY_S, expires);
+    log_info("a new certificate is in use; it expires on %s", clock_format(expires, when));
 }
 
 static int announce(const struct serving *s, struct error *err)
@@ -130,72 +204,133 @@ static int announce(const struct serving *s, struct error *err)
     return 0;
 }
 
+static void reap_signer(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        log_error("the signing service ended: nothing can be published until a restart");
+}
+
+/* The next signal within so many milliseconds; 0: none. */
+static int next_signal(const sigset_t *signals, int wait_ms)
+{
+    const struct timespec wait = {wait_ms / 1000, (wait_ms % 1000) * 1000000L};
+    int number = sigtimedwait(signals, NULL, &wait);
+    return number > 0 ? number : 0;
+}
+
 /* Until SIGTERM or SIGINT. The end of the signing service stops signing, not serving. */
-static void wait_for_end(const sigset_t *signals)
+static void wait_for_end(struct serving *s, const sigset_t *signals)
 {
     for (;;) {
-        int number = 0;
-        if (sigwait(signals, &number) != 0)
+        int number = next_signal(signals, WATCH_EVERY_MS);
+        if (number == SIGTERM || number == SIGINT)
             return;
-        if (number != SIGCHLD)
-            return;
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            log_error("the signing service ended: nothing can be published until a restart");
+        if (number == SIGCHLD)
+            reap_signer();
+        /* Files that Landlock hides look gone, not changed. */
+        bool changed = s->tls_folders.watched && http_certificate_changed(s->certificate);
+        if (number == SIGHUP || changed)
+            reload_certificate(s);
     }
 }
 
-static int run_server(struct serving *s, const sigset_t *signals, struct error *err)
+/* What runs is finished, within the time allowed or until told again. */
+static void finish_requests(struct serving *s, const sigset_t *signals)
+{
+    int64_t until = clock_monotonic_ms() + s->config.limits.stop_grace_s * 1000;
+    unsigned running = http_server_n_running(s->server);
+    http_server_close(s->server);
+    cleanup_fd(&s->listen_fd);
+    if (running > 0)
+        log_info("stopping: %u requests are running", running);
+    while ((running = http_server_n_running(s->server)) > 0 && clock_monotonic_ms() < until) {
+        int number = next_signal(signals, STOP_EVERY_MS);
+        if (number == SIGTERM || number == SIGINT) {
+            log_warn("stopping at once: %u requests are broken off", running);
+            _exit(EXIT_DONE); /* what was acknowledged is durable; nothing else needs us */
+        }
+    }
+    if (running > 0)
+        log_warn("stopping: %u requests took too long and are broken off", running);
+}
+
+static int start_servers(struct serving *s, struct error *err)
 {
     const struct server_config *config = &s->config;
     struct http_app app;
-    struct http_server *server = NULL;
-    struct maintenance *maintenance = NULL;
-    const struct http_options options = {
+    struct http_options options = {
         .listen_fd = s->listen_fd,
-        .certificate = bytes_text(&s->certificate),
-        .key = bytes_text(&s->key),
+        .certificate = s->certificate,
         .connections = config->limits.connections,
         .connections_per_address = config->limits.connections_per_address,
         .idle_timeout_s = config->limits.idle_timeout_s,
         .rate_bytes_s = config->limits.rate_bytes_s,
+        .body_bytes = config->limits.body_bytes,
     };
     api_app(&s->registry, &app);
+    int rc = http_server_start(&options, &app, &s->server, err);
+    if (rc != 0 || s->plain_fd < 0)
+        return rc;
+    options.listen_fd = s->plain_fd;
+    options.certificate = NULL;
+    options.connections = options.connections_per_address = PLAIN_CONNECTIONS;
+    health_app(s->registry.health, &app);
+    return http_server_start(&options, &app, &s->plain, err);
+}
+
+static int run_server(struct serving *s, const sigset_t *signals, struct error *err)
+{
+    struct maintenance *maintenance = NULL;
     int rc = registry_start(&s->registry, err);
     if (rc == 0)
         rc = maintenance_start(&s->registry, &maintenance, err);
     if (rc == 0)
-        rc = http_server_start(&options, &app, &server, err);
+        rc = start_servers(s, err);
     if (rc == 0)
         rc = announce(s, err);
-    if (rc == 0)
-        wait_for_end(signals);
-    http_server_stop(server, STOP_GRACE_MS);
+    if (rc == 0) {
+        wait_for_end(s, signals);
+        finish_requests(s, signals);
+    }
+    http_server_stop(s->server);
+    http_server_stop(s->plain);
     maintenance_stop(maintenance);
     return rc;
 }
 
-static int load_config(char **args, struct server_config *config, struct error *err)
+/*
+ * One arena per core would be filled anew by each of thousands of threads, and a threshold that
+ * grows with each large block freed would keep such blocks for ever.
+ */
+static void spare_memory(void)
 {
-    const char *file = NULL;
-    const struct args_option options[] = {{"--config", &file, NULL}, {NULL, NULL, NULL}};
-    int rc = args_parse(args, options, NULL, 0, err);
-    return rc == 0 ? server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, config, err) : rc;
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+static void block_signals(sigset_t *signals)
+{
+    /* Blocked in every thread to come, taken by the main one. */
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
+    sigaddset(signals, SIGCHLD);
+    sigprocmask(SIG_BLOCK, signals, NULL);
 }
 
 int command_serve(char **args, struct error *err)
 {
-    CLEANUP(serving_done) struct serving s = {.listen_fd = -1, .signer_life_fd = -1};
+    CLEANUP(serving_done)
+    struct serving s = {.listen_fd = -1, .plain_fd = -1, .signer_life_fd = -1};
     sigset_t signals;
-    int rc = load_config(args, &s.config, err);
+    int rc = command_load_config(args, &s.config, err);
     if (rc != 0)
         return rc;
+    spare_memory();
     log_setup("bulla-registry", s.config.log.level, s.config.log.form);
-    /* Blocked in every thread to come, taken by wait_for_end. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
+    block_signals(&signals);
     rc = prepare(&s, err);
     if (rc == 0)
         rc = become_user(&s.config, err);
@@ -204,30 +339,9 @@ int command_serve(char **args, struct error *err)
     if (rc != 0)
         return rc;
     s.open = true;
-    rc = confine(&s.config, err);
-    return rc == 0 ? run_server(&s, &signals, err) : rc;
-}
-
-static int config_check(char **args, struct error *err)
-{
-    CLEANUP(server_config_done) struct server_config config = {0};
-    int rc = load_config(args, &config, err);
+    rc = confine(&s, err);
     if (rc != 0)
         return rc;
-    if (printf("'%s' is fine\n", config.file) < 0)
-        return fail_sys(err, errno, "write");
-    bool apart = config.signer.user && config.user && strcmp(config.signer.user, config.user) != 0;
-    if (!apart &&
-        puts("development set-up: registry and signer share one account, so a taken-over\n"
-             "registry could reach the online keys; set 'user' and 'signer: user'") < 0)
-        return fail_sys(err, errno, "write");
-    return 0;
-}
-
-int command_config(char **args, struct error *err)
-{
-    if (args[0] && strcmp(args[0], "check") == 0)
-        return config_check(args + 1, err);
-    return fail(err, E_USAGE, "'config %s': no such command, see bulla-registry --help",
-                args[0] ? args[0] : "");
+    warn_of_certificate(&s);
+    return run_server(&s, &signals, err);
 }

@@ -17,6 +17,8 @@ int command_config(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
 
+/* The configuration that `--config FILE`, the only argument, names. */
+int command_load_config(char **args, struct server_config *config, struct error *err) MUST_CHECK;
 /* Hash of a new password, from the first line of standard input or asked for twice. out has
  * PASSWORD_HASH_MAX bytes. */
 int command_read_password(const char *user, bool from_stdin, char *out,

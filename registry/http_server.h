@@ -14,6 +14,7 @@
 #define BULLA_REGISTRY_HTTP_SERVER_H
 
 #include "base/bytes.h"
+#include "registry/http_certificate.h"
 
 #define HTTP_DRAIN_MAX (8u << 20)   /* refused bodies are read up to here for the answer's sake */
 #define HTTP_BLOCK     (256u << 10) /* one read of a file being sent */
@@ -43,20 +44,24 @@ struct http_app {
 };
 
 struct http_options {
-    int listen_fd;           /* listening socket, stays the caller's */
-    const char *certificate; /* PEM chain, text */
-    const char *key;         /* PEM, text */
+    int listen_fd;                        /* listening socket, stays the caller's */
+    struct http_certificate *certificate; /* stays the caller's; NULL: plain HTTP */
     unsigned connections, connections_per_address;
     int64_t idle_timeout_s;
     uint64_t rate_bytes_s;
+    uint64_t body_bytes; /* of request bodies, and of large replies, in memory at once */
 };
 
-/* Options' memory and app->context must live until http_server_stop. E_TLS (certificate and key do
- * not fit), E_SYS. */
+/* certificate and app->context must live until http_server_stop. E_SYS. */
 int http_server_start(const struct http_options *options, const struct http_app *app,
                       struct http_server **out, struct error *err) MUST_CHECK;
-/* Takes no new connections, waits at most grace_ms for running requests, then ends all. */
-void http_server_stop(struct http_server *server, int grace_ms);
+/* From now on: no new connections, 503 for new requests on old ones, which end with their answer.
+ * The caller closes the listening socket next, so that who connects is refused. */
+void http_server_close(struct http_server *server);
+/* Requests being received, worked on or answered. */
+unsigned http_server_n_running(struct http_server *server);
+/* Breaks off what still runs. NULL is fine. */
+void http_server_stop(struct http_server *server);
 
 /* --- the request --- */
 
@@ -72,13 +77,26 @@ const char *http_request_header(const struct http_request *r, const char *name);
 int64_t http_request_content_length(const struct http_request *r);
 /* Address of the peer, without port. */
 const char *http_request_address(const struct http_request *r);
+/* Unique across restarts; told to the client as X-Request-Id. */
 uint64_t http_request_id(const struct http_request *r);
+#define HTTP_ID_TEXT_MAX 17
+/* 16 hex digits, as in X-Request-Id. Borrowed. */
+const char *http_request_id_text(struct http_request *r);
+/* Since the headers arrived. */
+int64_t http_request_duration_us(const struct http_request *r);
+/* Bytes of the bodies so far. */
+uint64_t http_request_received(const struct http_request *r);
+uint64_t http_request_sent(const struct http_request *r);
 /* The application's own object. */
 void http_request_set_call(struct http_request *r, void *call);
 void *http_request_call(const struct http_request *r);
 
+/* Before `total` bytes of the body are kept in memory: all requests together have a limit. The
+ * reservation ends with the request. E_BUSY. */
+int http_request_reserve(struct http_request *r, uint64_t total, struct error *err) MUST_CHECK;
+
 /* In begin: the body is a multipart form of at most max_bytes and max_parts; it goes to
- * http_request_parts instead of data. E_INVALID (Content-Type). */
+ * http_request_parts instead of data. E_INVALID (Content-Type), E_BUSY. */
 int http_request_want_form(struct http_request *r, size_t max_bytes, size_t max_parts,
                            struct error *err) MUST_CHECK;
 /* In finish. E_INVALID (malformed), E_LIMIT. */

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/metrics.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -67,6 +68,7 @@ static void end_overdue(struct http_watch *w)
             continue;
         if (atomic_load(&e->phase) != PHASE_IDLE)
             log_info("ending a connection whose peer is too slow");
+        metrics_add(METRICS_CONNECTIONS_SLOW, 1);
         shutdown(e->fd, SHUT_RDWR);
         e->ended = true;
     }

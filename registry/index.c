@@ -54,7 +54,42 @@ static const char *const schema[] = {
     "CREATE TABLE user(name TEXT NOT NULL PRIMARY KEY, password TEXT NOT NULL,"
     "  created_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE rights(subject TEXT NOT NULL, pattern TEXT NOT NULL,"
-    "  actions INTEGER NOT NULL, PRIMARY KEY(subject, pattern)) STRICT, WITHOUT ROWID;"};
+    "  actions INTEGER NOT NULL, PRIMARY KEY(subject, pattern)) STRICT, WITHOUT ROWID;",
+    /* Totals for metrics, which must not count; and what expires first. */
+    "CREATE TABLE total(name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "INSERT INTO total SELECT 'blobs', count(*) FROM blob;"
+    "INSERT INTO total SELECT 'blob-bytes', ifnull(sum(size), 0) FROM blob;"
+    "INSERT INTO total SELECT 'repositories', count(*) FROM repository;"
+    "INSERT INTO total SELECT 'tags', count(*) FROM tag;"
+    "INSERT INTO total SELECT 'manifests', count(*) FROM manifest;"
+    "CREATE TRIGGER blob_in AFTER INSERT ON blob BEGIN"
+    "  UPDATE total SET value = value + 1 WHERE name = 'blobs';"
+    "  UPDATE total SET value = value + NEW.size WHERE name = 'blob-bytes'; END;"
+    "CREATE TRIGGER blob_out AFTER DELETE ON blob BEGIN"
+    "  UPDATE total SET value = value - 1 WHERE name = 'blobs';"
+    "  UPDATE total SET value = value - OLD.size WHERE name = 'blob-bytes'; END;"
+    "CREATE TRIGGER blob_size AFTER UPDATE OF size ON blob BEGIN"
+    "  UPDATE total SET value = value + NEW.size - OLD.size WHERE name = 'blob-bytes'; END;"
+    "CREATE TRIGGER repository_in AFTER INSERT ON repository BEGIN"
+    "  UPDATE total SET value = value + 1 WHERE name = 'repositories'; END;"
+    "CREATE TRIGGER repository_out AFTER DELETE ON repository BEGIN"
+    "  UPDATE total SET value = value - 1 WHERE name = 'repositories'; END;"
+    "CREATE TRIGGER tag_in AFTER INSERT ON tag BEGIN"
+    "  UPDATE total SET value = value + 1 WHERE name = 'tags'; END;"
+    "CREATE TRIGGER tag_out AFTER DELETE ON tag BEGIN"
+    "  UPDATE total SET value = value - 1 WHERE name = 'tags'; END;"
+    "CREATE TRIGGER manifest_in AFTER INSERT ON manifest BEGIN"
+    "  UPDATE total SET value = value + 1 WHERE name = 'manifests'; END;"
+    "CREATE TRIGGER manifest_out AFTER DELETE ON manifest BEGIN"
+    "  UPDATE total SET value = value - 1 WHERE name = 'manifests'; END;"
+    "ALTER TABLE trust_file ADD COLUMN expires_s INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE trust_file SET expires_s = ifnull(CAST(strftime('%s',"
+    "  json_extract(CAST(data AS TEXT), '$.signed.expires')) AS INTEGER), 0)"
+    "  WHERE current = 1 AND json_valid(CAST(data AS TEXT));"
+    "CREATE INDEX trust_expires ON trust_file("
+    "  CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role"
+    "  ELSE 'delegated' END, expires_s) WHERE current = 1;"};
 
 struct cached {
     const char *sql;

@@ -1,5 +1,7 @@
 #include "registry/index_trust.h"
 
+#include "base/clock.h"
+#include "base/json.h"
 #include "registry/index_internal.h"
 
 #include <string.h>
@@ -91,6 +93,17 @@ int index_trust_current(struct index_tx *tx, const char *repository, struct inde
     return 0;
 }
 
+/* For metrics only: 0 where it cannot be told. */
+static int64_t expires_of(const struct bytes *data)
+{
+    CLEANUP(js_cleanup) struct js *file = NULL;
+    int64_t expires = 0;
+    if (js_parse(data->data, data->len, &file, NULL) != 0)
+        return 0;
+    const char *text = js_text(js_get(js_get(file, "signed"), "expires"));
+    return text && clock_parse(text, &expires, NULL) == 0 ? expires : 0;
+}
+
 int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, int64_t version,
                     const struct bytes *data, struct error *err)
 {
@@ -101,11 +114,11 @@ int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, i
     if (rc != 0)
         return rc;
     return index_change(tx,
-                        "INSERT INTO trust_file(repository, role, version, data, current)"
-                        " VALUES(?1, ?2, ?3, ?4, 1)"
+                        "INSERT INTO trust_file(repository, role, version, data, current,"
+                        "  expires_s) VALUES(?1, ?2, ?3, ?4, 1, ?5)"
                         " ON CONFLICT(repository, role, version)"
-                        " DO UPDATE SET data = ?4, current = 1",
-                        NULL, err, "itib", repository, role, version, data);
+                        " DO UPDATE SET data = ?4, current = 1, expires_s = ?5",
+                        NULL, err, "itibi", repository, role, version, data, expires_of(data));
 }
 
 int index_trust_retire(struct index_tx *tx, int64_t repository, struct error *err)

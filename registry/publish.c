@@ -1,6 +1,7 @@
 #include "registry/publish.h"
 
 #include "base/clock.h"
+#include "registry/metrics.h"
 #include "registry/trust_set.h"
 
 #include <inttypes.h>
@@ -164,5 +165,8 @@ int publish_refresh(struct registry *r, const char *repository, struct error *er
 {
     CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
     int rc = signer_link_refresh(r->signer, repository, &set, err);
-    return rc == 0 ? trust_set_store(r->index, repository, &set, err) : rc;
+    if (rc == 0)
+        rc = trust_set_store(r->index, repository, &set, err);
+    metrics_add(rc == 0 ? METRICS_RENEWALS : METRICS_RENEWAL_FAILURES, 1);
+    return rc;
 }

@@ -30,6 +30,42 @@ static int split(const char *path, struct segments *out, struct error *err)
     }
 }
 
+const char *route_kind_name(enum route_kind kind)
+{
+    switch (kind) {
+    case ROUTE_BASE:
+        return "base";
+    case ROUTE_CATALOG:
+        return "catalog";
+    case ROUTE_TAGS:
+        return "tags";
+    case ROUTE_MANIFEST:
+        return "manifest";
+    case ROUTE_BLOB:
+        return "blob";
+    case ROUTE_UPLOADS:
+    case ROUTE_UPLOAD:
+        return kind == ROUTE_UPLOAD ? "upload" : "uploads";
+    case ROUTE_REFERRERS:
+        return "referrers";
+    case ROUTE_TRUST:
+        return "trust";
+    case ROUTE_TRUST_FILE:
+        return "trust-file";
+    case ROUTE_TRUST_KEY:
+        return "trust-key";
+    case ROUTE_TRUST_TARGET:
+        return "trust-target";
+    case ROUTE_HEALTH:
+        return "health";
+    case ROUTE_READY:
+        return "ready";
+    case ROUTE_METRICS:
+        return "metrics";
+    }
+    return "unknown";
+}
+
 /* Segment counted from the end: 1 is the last. Undecoded; keywords are never written escaped. */
 static bool is_word(const struct segments *s, size_t from_end, const char *word)
 {
@@ -218,6 +254,21 @@ static int match_suffix(const struct segments *s, struct route *out, size_t *n_s
     return fail(err, E_NOTFOUND, "no such endpoint");
 }
 
+/* What operators ask for, outside the API's name space. */
+static bool match_operator(const struct segments *s, struct route *out)
+{
+    static const struct {
+        const char *word;
+        enum route_kind kind;
+    } words[] = {{"healthz", ROUTE_HEALTH}, {"readyz", ROUTE_READY}, {"metrics", ROUTE_METRICS}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (is_word(s, 1, words[i].word)) {
+            *out = (struct route){.kind = words[i].kind};
+            return true;
+        }
+    return false;
+}
+
 int route_parse(const char *path, struct route *out, const char **code, struct error *err)
 {
     struct segments s;
@@ -226,6 +277,8 @@ int route_parse(const char *path, struct route *out, const char **code, struct e
     int rc = split(path, &s, err);
     if (rc != 0)
         return rc;
+    if (s.n == 1 && match_operator(&s, out))
+        return 0;
     if (!is_word(&s, s.n, "v2"))
         return fail(err, E_NOTFOUND, "no such endpoint");
     if (s.n == 1 || (s.n == 2 && is_word(&s, 1, ""))) {

@@ -25,7 +25,13 @@ enum route_kind {
     ROUTE_TRUST_FILE,   /* …/_trust/tuf/[N.]ROLE.json */
     ROUTE_TRUST_KEY,    /* …/_trust/tuf/{snapshot,timestamp}.key */
     ROUTE_TRUST_TARGET, /* …/_trust/targets/SHA256.TAG */
+    ROUTE_HEALTH,       /* /healthz */
+    ROUTE_READY,        /* /readyz */
+    ROUTE_METRICS,      /* /metrics */
 };
+
+/* A word for metrics and logs; "unknown" for what is no kind. */
+const char *route_kind_name(enum route_kind kind);
 
 #define ROUTE_UPLOAD_ID_LEN 32u /* hex digits: 128 random bits */
 

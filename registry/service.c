@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "registry/health.h"
 #include "registry/password.h"
 
 /* Two servers would each sweep, collect and count what the other works on. The kernel ends the lock
@@ -44,11 +45,14 @@ int registry_start(struct registry *r, struct error *err)
     int rc = index_start(r->index, err);
     if (rc == 0)
         rc = blobs_start(r->blobs, err);
+    if (rc == 0)
+        rc = health_new(r, &r->health, err);
     return rc == 0 ? users_new(&r->users, err) : rc;
 }
 
 void registry_close(struct registry *r)
 {
+    health_free(r->health);
     uploads_free(r->uploads);
     users_free(r->users);
     index_close(r->index);

@@ -14,13 +14,13 @@
 
 #define PROGRAM "bulla-signer"
 
-static bool answers(const char *socket_path)
+bool signer_child_answers(const char *socket_path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(socket_path) >= sizeof address.sun_path)
         return false;
     memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
-    CLEANUP(cleanup_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CLEANUP(cleanup_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     return fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
 }
 
@@ -125,7 +125,7 @@ int signer_child_start(const struct server_config *config, int *life_fd, struct 
     CLEANUP(cleanup_fd) int life_read = -1;
     CLEANUP(cleanup_fd) int life_write = -1;
     pid_t child = 0;
-    if (answers(config->signer.socket))
+    if (signer_child_answers(config->signer.socket))
         return 0;
     int rc = make_pipe(&out_read, &out_write, err);
     if (rc == 0)

@@ -6,6 +6,8 @@
 
 #include "base/config.h"
 
+#include <stdbool.h>
+
 #include <sys/types.h>
 
 #define SIGNER_CHILD_WAIT_MS 20000 /* it derives a key from its passphrase first */
@@ -19,5 +21,8 @@
  */
 int signer_child_start(const struct server_config *config, int *life_fd,
                        struct error *err) MUST_CHECK;
+
+/* Whether anybody takes connections on that socket; never waits. */
+bool signer_child_answers(const char *socket_path);
 
 #endif

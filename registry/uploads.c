@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/metrics.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static void session_free(struct session *s)
 {
     if (!s)
         return;
+    metrics_move(METRICS_OPEN_UPLOADS, -1);
     blobs_upload_free(s->upload);
     free(s->repository);
     free(s->user);
@@ -67,6 +69,7 @@ static int session_new(const char *id, const struct upload_owner *owner, struct 
     s->repository = strdup(owner->repository);
     s->user = strdup(owner->user);
     s->touched_ms = clock_monotonic_ms();
+    metrics_move(METRICS_OPEN_UPLOADS, 1);
     if (!s->repository || !s->user) {
         session_free(s);
         return fail_nomem(err);

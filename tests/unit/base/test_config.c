@@ -42,6 +42,9 @@ static void the_default_file_says_the_defaults(void **state)
     assert_string_equal(written.signer.passphrase_file, scratch_name(s, "signer/passphrase"));
     assert_null(written.user);
     assert_null(written.signer.user);
+    assert_null(written.metrics.socket);
+    assert_int_equal(written.limits.stop_grace_s, 30);
+    assert_true(written.limits.connections >= 5000);
     assert_int_equal(written.signer.timestamp_lifetime_s, 24 * 3600);
     assert_int_equal(written.signer.snapshot_lifetime_s, 30 * 86400);
     assert_int_equal(written.limits.manifest_bytes, 4 << 20);
@@ -65,6 +68,7 @@ static void everything_can_be_set(void **state)
         "  timestampLifetime: 90s\n  snapshotLifetime: 2h\n"
         "limits:\n  connections: 10\n  connectionsPerAddress: 99\n  uploadsPerUser: 3\n"
         "  manifestSize: 1m\n  blobSize: 2g\n  minimumRate: 0\n  idleTimeout: 5\n"
+        "  stopGrace: 7s\n  bodyMemory: 64m\nmetrics:\n  socket: m.sock\n"
         "log:\n  level: debug\n  format: json\n...\n# the end\n";
     assert_int_equal(load(s, text, &c, &err), OK);
     assert_string_equal(c.listen_address, "::1");
@@ -83,6 +87,9 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c.limits.blob_bytes, 2ull << 30);
     assert_int_equal(c.limits.rate_bytes_s, 0);
     assert_int_equal(c.limits.idle_timeout_s, 5);
+    assert_int_equal(c.limits.stop_grace_s, 7);
+    assert_int_equal(c.limits.body_bytes, 64 << 20);
+    assert_string_equal(c.metrics.socket, scratch_name(s, "m.sock"));
     assert_int_equal(c.log.level, LOG_LEVEL_DEBUG);
     assert_int_equal(c.log.form, LOG_JSON);
 }
