@@ -31,6 +31,9 @@ struct raw {
     struct {
         char *level, *format;
     } log;
+    struct {
+        char *level, *access_size;
+    } audit;
 };
 
 #define MAX_VALUE 4096u /* PATH_MAX; nothing else is near it */
@@ -71,6 +74,8 @@ static const cyaml_schema_field_t metrics_fields[] = {PART(metrics, "socket", so
                                                       CYAML_FIELD_END};
 static const cyaml_schema_field_t log_fields[] = {PART(log, "level", level),
                                                   PART(log, "format", format), CYAML_FIELD_END};
+static const cyaml_schema_field_t audit_fields[] = {
+    PART(audit, "level", level), PART(audit, "accessSize", access_size), CYAML_FIELD_END};
 static const cyaml_schema_field_t top_fields[] = {
     TEXT("listen", listen),
     TEXT("dataDir", data_dir),
@@ -80,6 +85,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
     CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
+    CYAML_FIELD_MAPPING("audit", CYAML_FLAG_OPTIONAL, struct raw, audit, audit_fields),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, top_fields)};
@@ -293,6 +299,7 @@ struct leaf {
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
+static const char *const audit_levels[] = {"all", "changes", NULL};
 
 #define DAY    86400u
 #define YEAR   (366u * DAY)
@@ -342,6 +349,9 @@ static const struct leaf leaves[] = {
      sizeof((struct sockaddr_un *)0)->sun_path - 1, NULL},
     {"log", "level", AT(log.level), TO(log.level), KIND_CHOICE, "info", 0, 0, levels},
     {"log", "format", AT(log.format), TO(log.form), KIND_CHOICE, "text", 0, 0, formats},
+    {"audit", "level", AT(audit.level), TO(audit.level), KIND_CHOICE, "all", 0, 0, audit_levels},
+    {"audit", "accessSize", AT(audit.access_size), TO(audit.access_bytes), KIND_SIZE, "1g",
+     128u << 20, NO_MAX, NULL},
 };
 
 int config_parse_listen(const char *text, char **address, uint16_t *port, struct error *err)
@@ -423,6 +433,7 @@ static int set_choice(const struct leaf *leaf, const char *text, void *to, struc
 
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "set_choice writes enums as unsigned");
 _Static_assert(sizeof(enum log_form) == sizeof(unsigned), "set_choice writes enums as unsigned");
+_Static_assert(sizeof(enum config_audit) == sizeof(unsigned), "likewise");
 
 static int set_value(const struct leaf *leaf, const char *folder, const char *text,
                      struct server_config *out, struct error *err)
@@ -580,6 +591,11 @@ static const struct {
      NULL, NULL},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},
+    {"\n# Who did what, in dataDir/audit. level: all, or changes (without reading and refusals).\n"
+     "audit:\n",
+     "audit", "level"},
+    {"  # Records of accesses are removed, oldest first, beyond this size; changes never.\n",
+     "audit", "accessSize"},
 };
 
 int server_config_write_default(int dir_fd, const char *address, uint16_t port, struct error *err)

@@ -14,6 +14,8 @@
 #define CONFIG_FILE_NAME "registry.yaml"
 #define CONFIG_FILE_MAX  (256u << 10)
 
+enum config_audit { CONFIG_AUDIT_ALL, CONFIG_AUDIT_CHANGES };
+
 /* Strings are owned by the struct; paths are absolute. Life-times in seconds, sizes in bytes. */
 struct server_config {
     char *file;           /* the file itself */
@@ -51,6 +53,10 @@ struct server_config {
         enum log_level level;
         enum log_form form;
     } log;
+    struct {
+        enum config_audit level;
+        uint64_t access_bytes; /* of the log of accesses */
+    } audit;
 };
 
 /* Reads and checks `path`. *out is written on success only; the caller ends with

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "registry/access.h"
+#include "registry/api_audit.h"
 #include "registry/http_text.h"
 
 #include <errno.h>
@@ -344,12 +345,15 @@ static int app_begin(void *context, struct http_request *r)
     c->http = r;
     reply_version(r);
     int rc = prepare(c, &err);
+    if (rc == 0)
+        rc = api_audit_begin(c, &err);
     /* A slow body must not hold a view of the index, or its log could not shrink. */
     if (rc != 0 || !reads(c))
         api_read_end(c);
     if (rc == 0)
         return 0;
     reply_error(c, rc, &err);
+    api_audit_result(c);
     end_operation(c);
     return 1;
 }
@@ -382,10 +386,13 @@ static void app_finish(void *context, struct http_request *r)
     (void)context;
     struct error err = ERROR_INIT;
     struct api_call *c = http_request_call(r);
-    int rc = c->operation->finish(c, &err);
+    int rc = api_audit_ready(c, &err);
+    if (rc == 0)
+        rc = c->operation->finish(c, &err);
     api_read_end(c);
     if (rc != 0)
         reply_error(c, rc, &err);
+    api_audit_result(c);
     end_operation(c);
 }
 
@@ -397,6 +404,7 @@ static void app_end(void *context, struct http_request *r, bool completed)
         return;
     api_read_end(c);
     end_operation(c);
+    api_audit_end(c, completed);
     api_record(c, completed);
     bytes_done(&c->body);
     js_free(c->detail);

@@ -27,6 +27,7 @@ struct registry {
     struct users *users;
     struct signer_link *signer;
     struct health *health;
+    struct audit *audit;
     int lock_fd; /* on the data folder, for this server alone */
 };
 
@@ -51,6 +52,8 @@ struct api_call {
     uint64_t ignored;           /* bytes of a body that means nothing */
     uint64_t blob_size;         /* of a blob whose range was asked for */
     struct digest digest;       /* promised by the caller; DIGEST_NONE: none yet */
+    uint64_t audit_seq;         /* the record of a change that was begun; 0: no change */
+    bool audited;               /* its result is recorded */
 };
 
 struct api_operation {

@@ -282,6 +282,7 @@ static void report_missing(struct api_call *c, const struct put *put)
 
 static int store_manifest(struct api_call *c, struct put *put, struct error *err)
 {
+    c->digest = put->row.digest;
     int rc = blobs_put(c->registry->blobs, c->body.data, c->body.len, &put->row.digest, err);
     if (rc == 0)
         rc = index_write(c->registry->index, record_manifest, put, err);

@@ -1,6 +1,7 @@
 /* bulla-registry user …, grant …: changes to a running or stopped registry's index. */
 #include "registry/access.h"
 #include "registry/args.h"
+#include "registry/audit_command.h"
 #include "registry/commands.h"
 #include "registry/index_accounts.h"
 #include "registry/password.h"
@@ -57,7 +58,7 @@ int command_open_index(const char *file, struct server_config *config, struct in
 }
 
 struct account_change {
-    const char *name, *hash;
+    const char *event, *name, *hash;
     struct index_grant grant;
     int (*apply)(struct index_tx *tx, const struct account_change *change, struct error *err);
 };
@@ -73,7 +74,21 @@ static int write_change(const char *config_file, struct account_change *change, 
     CLEANUP(server_config_done) struct server_config config = {0};
     CLEANUP(index_cleanup) struct index *ix = NULL;
     int rc = command_open_index(config_file, &config, &ix, err);
-    return rc == 0 ? index_write(ix, apply_change, change, err) : rc;
+    if (rc != 0)
+        return rc;
+    char actions[ACCESS_ACTIONS_TEXT_MAX];
+    bool grant = change->grant.subject != NULL;
+    const struct audit_command c = {
+        .data_dir = config.data_dir,
+        .index = ix,
+        .event = change->event,
+        .object = grant ? change->grant.subject : change->name,
+        .repository = change->grant.pattern,
+        .detail = grant ? access_actions_format((unsigned)change->grant.actions, actions) : NULL,
+        .work = apply_change,
+        .arg = change,
+    };
+    return audit_command(&c, err);
 }
 
 struct command {
@@ -118,7 +133,7 @@ static int apply_remove(struct index_tx *tx, const struct account_change *change
     return index_user_remove(tx, change->name, err);
 }
 
-static int change_password(char **args,
+static int change_password(char **args, const char *event,
                            int (*apply)(struct index_tx *tx, const struct account_change *change,
                                         struct error *err),
                            struct error *err)
@@ -135,7 +150,7 @@ static int change_password(char **args,
         rc = command_read_password(name, from_stdin, hash, err);
     if (rc != 0)
         return rc;
-    struct account_change change = {.name = name, .hash = hash, .apply = apply};
+    struct account_change change = {.event = event, .name = name, .hash = hash, .apply = apply};
     rc = write_change(config, &change, err);
     secret_wipe(hash, sizeof hash);
     return rc;
@@ -143,12 +158,12 @@ static int change_password(char **args,
 
 static int user_add(char **args, struct error *err)
 {
-    return change_password(args, apply_add, err);
+    return change_password(args, "user.add", apply_add, err);
 }
 
 static int user_passwd(char **args, struct error *err)
 {
-    return change_password(args, apply_password, err);
+    return change_password(args, "user.passwd", apply_password, err);
 }
 
 static int user_remove(char **args, struct error *err)
@@ -156,7 +171,7 @@ static int user_remove(char **args, struct error *err)
     const char *config = NULL, *name = NULL;
     const struct args_option options[] = {{"--config", &config, NULL}, {NULL, NULL, NULL}};
     int rc = args_parse(args, options, &name, 1, err);
-    struct account_change change = {.name = name, .apply = apply_remove};
+    struct account_change change = {.event = "user.remove", .name = name, .apply = apply_remove};
     return rc == 0 ? write_change(config, &change, err) : rc;
 }
 
@@ -214,7 +229,7 @@ static int apply_grant_remove(struct index_tx *tx, const struct account_change *
     return index_grant_remove(tx, &change->grant, err);
 }
 
-static int change_grant(char **args,
+static int change_grant(char **args, const char *event,
                         int (*apply)(struct index_tx *tx, const struct account_change *change,
                                      struct error *err),
                         struct error *err)
@@ -227,18 +242,19 @@ static int change_grant(char **args,
         rc = access_pattern_check(words[1], err);
     if (rc == 0)
         rc = access_actions_parse(words[2], &actions, err);
-    struct account_change change = {.grant = {words[0], words[1], actions}, .apply = apply};
+    struct account_change change = {
+        .event = event, .grant = {words[0], words[1], actions}, .apply = apply};
     return rc == 0 ? write_change(config, &change, err) : rc;
 }
 
 static int grant_add(char **args, struct error *err)
 {
-    return change_grant(args, apply_grant_add, err);
+    return change_grant(args, "grant.add", apply_grant_add, err);
 }
 
 static int grant_remove(char **args, struct error *err)
 {
-    return change_grant(args, apply_grant_remove, err);
+    return change_grant(args, "grant.remove", apply_grant_remove, err);
 }
 
 static int print_grant(void *context, const struct index_grant *grant, struct error *err)

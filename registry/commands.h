@@ -16,6 +16,7 @@ int command_serve(char **args, struct error *err) MUST_CHECK;
 int command_config(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
+int command_audit(char **args, struct error *err) MUST_CHECK;
 
 /* The configuration that `--config FILE`, the only argument, names. */
 int command_load_config(char **args, struct server_config *config, struct error *err) MUST_CHECK;

@@ -89,7 +89,18 @@ static const char *const schema[] = {
     "  WHERE current = 1 AND json_valid(CAST(data AS TEXT));"
     "CREATE INDEX trust_expires ON trust_file("
     "  CASE WHEN role IN ('root', 'targets', 'snapshot', 'timestamp') THEN role"
-    "  ELSE 'delegated' END, expires_s) WHERE current = 1;"};
+    "  ELSE 'delegated' END, expires_s) WHERE current = 1;",
+    /* Which registry this is; the audit log's heads; what scrub found and where it is */
+    "CREATE TABLE identity(id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;"
+    "INSERT INTO identity(id) VALUES(lower(hex(randomblob(16))));"
+    "CREATE TABLE audit_anchor(log TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL,"
+    "  hash TEXT NOT NULL, segment INTEGER NOT NULL, place INTEGER NOT NULL,"
+    "  base_seq INTEGER NOT NULL, base_hash TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE damaged(digest TEXT NOT NULL PRIMARY KEY REFERENCES blob(digest)"
+    "  ON DELETE CASCADE, reason TEXT NOT NULL, found_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE scrub(id INTEGER PRIMARY KEY CHECK(id = 1), cursor TEXT NOT NULL,"
+    "  started_s INTEGER NOT NULL, finished_s INTEGER NOT NULL) STRICT;"
+    "INSERT INTO scrub(id, cursor, started_s, finished_s) VALUES(1, '', 0, 0);"};
 
 struct cached {
     const char *sql;

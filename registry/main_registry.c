@@ -14,6 +14,7 @@ static const char help[] =
     "  config check                          is the configuration right\n"
     "  user add NAME [--password-stdin]      also: passwd, remove NAME, list\n"
     "  grant add SUBJECT PATTERN ACTIONS     also: remove, list\n"
+    "  audit verify                          is the audit log whole; also: export\n"
     "\n"
     "SUBJECT: a user, or 'anonymous'. PATTERN: a repository, 'prefix/*', or '*'.\n"
     "ACTIONS: pull, push, delete, sign, admin, separated by commas.\n"
@@ -22,11 +23,8 @@ static const char help[] =
 static const struct {
     const char *name;
     int (*run)(char **args, struct error *err);
-} commands[] = {{"init", command_init},
-                {"serve", command_serve},
-                {"config", command_config},
-                {"user", command_user},
-                {"grant", command_grant}};
+} commands[] = {{"init", command_init}, {"serve", command_serve}, {"config", command_config},
+                {"user", command_user}, {"grant", command_grant}, {"audit", command_audit}};
 
 static int run(char **args, struct error *err)
 {

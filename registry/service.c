@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "registry/audit.h"
 #include "registry/health.h"
 #include "registry/password.h"
 
@@ -40,9 +41,22 @@ int registry_open(const struct server_config *config, struct registry *out, stru
     return rc;
 }
 
+static int open_audit(struct registry *r, struct error *err)
+{
+    const struct audit_options options = {
+        .data_dir = r->config->data_dir,
+        .index = r->index,
+        .access = r->config->audit.level == CONFIG_AUDIT_ALL,
+        .access_bytes = r->config->audit.access_bytes,
+    };
+    return audit_open(&options, &r->audit, err);
+}
+
 int registry_start(struct registry *r, struct error *err)
 {
     int rc = index_start(r->index, err);
+    if (rc == 0)
+        rc = open_audit(r, err);
     if (rc == 0)
         rc = blobs_start(r->blobs, err);
     if (rc == 0)
@@ -55,6 +69,7 @@ void registry_close(struct registry *r)
     health_free(r->health);
     uploads_free(r->uploads);
     users_free(r->users);
+    audit_close(r->audit);
     index_close(r->index);
     blobs_close(r->blobs);
     signer_link_free(r->signer);

@@ -50,6 +50,8 @@ static void the_default_file_says_the_defaults(void **state)
     assert_int_equal(written.limits.manifest_bytes, 4 << 20);
     assert_int_equal(written.log.level, LOG_LEVEL_INFO);
     assert_int_equal(written.log.form, LOG_TEXT);
+    assert_int_equal(written.audit.level, CONFIG_AUDIT_ALL);
+    assert_int_equal(written.audit.access_bytes, 1u << 30);
     assert_int_equal(load(s, "listen: 127.0.0.1:5443\n", &missing, &err), OK);
     assert_memory_equal(&written.limits, &missing.limits, sizeof written.limits);
     assert_string_equal(written.signer.socket, missing.signer.socket);
@@ -148,6 +150,8 @@ static void faults_name_their_line(void **state)
         {"listen: \"::1:5443\"\n", "line 1:", "ADDRESS:PORT"},
         {"listen: \"[127.0.0.1]:5443\"\n", "line 1:", "ADDRESS:PORT"},
         {"\nlog:\n  level: loud\n", "line 3: log.level:", "'loud' is not one of error, warn"},
+        {"audit:\n  level: nothing\n", "line 2: audit.level:", "not one of all, changes"},
+        {"audit:\n  accessSize: 1m\n", "line 2: audit.accessSize:", "too small"},
         {"log:\n  format: xml\n", "line 2: log.format:", "not one of text, json"},
         {"signer:\n  timestampLifetime: 24x\n", "line 2: signer.timestampLifetime:", "unit"},
         {"signer:\n  timestampLifetime: 0\n", "line 2:", "too small"},
