@@ -2,19 +2,9 @@
 
 #include "registry/audit.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define METHODS 7 /* of enum http_method */
-
-static const char *const noun[] = {
-    [ROUTE_BASE] = "base",           [ROUTE_CATALOG] = "catalog",
-    [ROUTE_TAGS] = "tags",           [ROUTE_MANIFEST] = "manifest",
-    [ROUTE_BLOB] = "blob",           [ROUTE_UPLOADS] = "upload",
-    [ROUTE_UPLOAD] = "upload",       [ROUTE_REFERRERS] = "referrers",
-    [ROUTE_TRUST] = "trust",         [ROUTE_TRUST_FILE] = "trust-file",
-    [ROUTE_TRUST_KEY] = "trust-key", [ROUTE_TRUST_TARGET] = "trust-target",
-};
 
 static const char *const verb[METHODS] = {
     [HTTP_GET] = "get",     [HTTP_HEAD] = "head",     [HTTP_POST] = "post",    [HTTP_PUT] = "put",
@@ -35,7 +25,7 @@ static bool is_change(const struct api_call *c)
 }
 
 struct texts {
-    char event[32], request[24], object[DIGEST_TEXT_MAX], detail[DIGEST_TEXT_MAX];
+    char event[48], object[DIGEST_TEXT_MAX], detail[DIGEST_TEXT_MAX];
 };
 
 static const char *object_of(const struct api_call *c, struct texts *t)
@@ -58,19 +48,15 @@ static const char *object_of(const struct api_call *c, struct texts *t)
 static void describe(const struct api_call *c, struct texts *t, struct audit_event *e)
 {
     unsigned method = (unsigned)http_request_method(c->http);
-    unsigned kind = (unsigned)c->route.kind;
-    const char *what = kind < sizeof noun / sizeof *noun && noun[kind] ? noun[kind] : "request";
-    bool routed = c->route.repository[0] || c->route.kind != ROUTE_BASE ||
-                  strcmp(http_request_path(c->http), "/v2/") == 0;
-    snprintf(t->event, sizeof t->event, "%s.%s", routed ? what : "request",
+    snprintf(t->event, sizeof t->event, "%s.%s",
+             c->routed ? route_kind_name(c->route.kind) : "none",
              method < METHODS ? verb[method] : verb[HTTP_OTHER]);
-    snprintf(t->request, sizeof t->request, "%" PRIu64, http_request_id(c->http));
     *e = (struct audit_event){.event = t->event,
                               .who = c->subject[0] ? c->subject : NULL,
                               .from = http_request_address(c->http),
-                              .request = t->request,
+                              .request = http_request_id_text(c->http),
                               .repository = c->route.repository[0] ? c->route.repository : NULL,
-                              .object = routed ? object_of(c, t) : http_request_path(c->http)};
+                              .object = c->routed ? object_of(c, t) : http_request_path(c->http)};
 }
 
 /* What a tag was moved to. */
@@ -141,11 +127,19 @@ void api_audit_result(struct api_call *c)
         audit_note(c->registry->audit, &e);
 }
 
+/* Probes come every few seconds and decide nothing. */
+static bool is_probe(const struct api_call *c)
+{
+    return c->routed && http_reply_get_status(c->http) < 400 &&
+           (c->route.kind == ROUTE_HEALTH || c->route.kind == ROUTE_READY ||
+            c->route.kind == ROUTE_METRICS);
+}
+
 void api_audit_end(struct api_call *c, bool completed)
 {
     struct texts t;
     struct audit_event e;
-    if (c->audited)
+    if (c->audited || is_probe(c))
         return;
     describe(c, &t, &e);
     describe_result(c, &t, &e);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "registry/index_audit.h"
+#include "registry/metrics.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -91,6 +92,7 @@ int audit_change(struct audit *a, const struct audit_event *e, uint64_t *seq, st
         l->n++;
     else
         complain(l, &why);
+    metrics_add(METRICS_AUDIT_RECORDS, rc == 0);
     pthread_mutex_unlock(&l->lock);
     if (rc != 0 && err)
         *err = why;
@@ -159,6 +161,7 @@ static void flush_accesses(struct lane *l)
     l->failing = rc != 0;
     if (rc == 0) {
         l->n += n;
+        metrics_add(METRICS_AUDIT_RECORDS, n);
         return;
     }
     l->lost += n;

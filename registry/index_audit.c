@@ -60,14 +60,15 @@ int index_audit_set(struct index_tx *tx, enum audit_chain chain,
     char head[AUDIT_HASH_HEX + 1], base[AUDIT_HASH_HEX + 1];
     hex_encode(anchor->head.link.hash, AUDIT_HASH_LEN, head);
     hex_encode(anchor->base.hash, AUDIT_HASH_LEN, base);
-    return index_change(tx,
-                        "INSERT INTO audit_anchor(log, seq, hash, segment, place, base_seq,"
-                        " base_hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET"
-                        " seq = ?2, hash = ?3, segment = ?4, place = ?5 WHERE ?8 OR seq < ?2",
-                        NULL, err, "titiiiti", audit_chain_name(chain),
-                        (int64_t)anchor->head.link.seq, head, (int64_t)anchor->head.segment,
-                        (int64_t)anchor->head.offset, (int64_t)anchor->base.seq, base,
-                        (int64_t)force);
+    return index_change(
+        tx,
+        "INSERT INTO audit_anchor(log, seq, hash, segment, place, base_seq,"
+        " base_hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(log) DO UPDATE SET"
+        " seq = ?2, hash = ?3, segment = ?4, place = ?5 "
+        " WHERE ?8 = 1 OR audit_anchor.seq < ?2",
+        NULL, err, "titiiiti", audit_chain_name(chain), (int64_t)anchor->head.link.seq, head,
+        (int64_t)anchor->head.segment, (int64_t)anchor->head.offset, (int64_t)anchor->base.seq,
+        base, (int64_t)force);
 }
 
 int index_audit_set_base(struct index_tx *tx, enum audit_chain chain, const struct audit_link *base,
