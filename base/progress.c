@@ -100,6 +100,15 @@ void progress_add(struct progress *p, uint64_t n)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+void progress_take_back(struct progress *p, uint64_t n)
+{
+    if (!p)
+        return;
+    (void)pthread_mutex_lock(&p->lock);
+    p->done -= n < p->done ? n : p->done;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 void progress_end(struct progress *p)
 {
     if (!p)

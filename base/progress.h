@@ -22,6 +22,8 @@ void progress_cleanup(struct progress **p);
 void progress_begin(struct progress *p, const char *label, uint64_t total);
 /* n further bytes of the current task are done. */
 void progress_add(struct progress *p, uint64_t n);
+/* n of them must be done once more (a transfer that starts again). */
+void progress_take_back(struct progress *p, uint64_t n);
 /* The task is over: draws its final line. */
 void progress_end(struct progress *p);
 

@@ -32,7 +32,7 @@ static int find_manifest(struct context *ctx, const struct reference *ref, struc
     char digest[DIGEST_TEXT_MAX];
     const char *what =
         ref->digest.alg ? digest_format(&ref->digest, digest) : (const char *)ref->tag;
-    rc = context_remote(ctx, ref->host, &remote, err);
+    rc = context_remote(ctx, ref, &remote, err);
     if (!rc)
         rc = remote_manifest_get(remote, ref->repository, what, &body, out->media_type, err);
     if (!rc)

@@ -15,27 +15,36 @@ static int transfer_result(struct context *ctx, const struct transfer_count *c, 
 static int push(struct context *ctx, const struct reference *ref, struct image_source *source,
                 struct error *err)
 {
+    struct transfer_options options = {
+        .progress = ctx->progress, .notice = say_retry, .notice_ctx = ctx};
     CLEANUP(remote_cleanup) struct remote *remote = NULL;
-    struct transfer_count count = {0, 0, 0};
-    struct store *store;
+    struct transfer_count count = {.bytes = 0};
     char name[REFERENCE_TEXT_MAX], digest[DIGEST_TEXT_MAX], size[24];
     const struct descriptor *root = image_source_root(source);
-    int rc = context_remote(ctx, ref->host, &remote, err);
+    int rc = context_parallel(ctx, &options.parallel, err);
     if (!rc)
-        rc = push_image(remote, source, ref->repository, ref->tag, ctx->progress, &count, err);
+        rc = context_store(ctx, &options.store, err);
     if (!rc)
-        rc = context_store(ctx, &store, err);
+        rc = context_remote(ctx, ref, &remote, err);
     if (!rc)
-        rc = store_pushed_set(store, reference_format(ref, name), root, err);
+        rc = push_image(remote, source, ref->repository, ref->tag, &options, &count, err);
+    if (!rc)
+        rc = store_pushed_set(options.store, reference_format(ref, name), root, err);
     if (rc)
         return wrap(err, rc, "push '%s'", reference_format(ref, name));
     digest_format(&root->digest, digest);
     say(ctx, "pushed %s", name);
-    say(ctx, "digest %s  (%s sent, %zu blobs, %zu were there)", digest,
-        human_size(count.bytes, size), count.blobs, count.present);
+    if (count.mounted)
+        say(ctx, "digest %s  (%s sent, %zu blobs, %zu were there, %zu mounted)", digest,
+            human_size(count.bytes, size), count.blobs, count.present, count.mounted);
+    else
+        say(ctx, "digest %s  (%s sent, %zu blobs, %zu were there)", digest,
+            human_size(count.bytes, size), count.blobs, count.present);
     rc = result_text(ctx, "reference", name, err);
     if (!rc)
         rc = result_text(ctx, "digest", digest, err);
+    if (!rc)
+        rc = result_int(ctx, "mounted", (int64_t)count.mounted, err);
     return rc ? rc : transfer_result(ctx, &count, err);
 }
 
@@ -94,12 +103,18 @@ int command_pull(struct context *ctx, struct error *err)
         rc = context_policy(ctx, err);
     if (!rc)
         rc = context_store(ctx, &store, err);
+    unsigned parallel = 0;
+    if (!rc)
+        rc = context_parallel(ctx, &parallel, err);
     if (rc)
         return rc;
     ctx->verify.tofu = option_given(&ctx->options, "tofu");
     struct obtain_options options = {.verify = &ctx->verify,
                                      .store = store,
                                      .progress = ctx->progress,
+                                     .parallel = parallel,
+                                     .notice = say_retry,
+                                     .notice_ctx = ctx,
                                      .unpack = geteuid() == 0,
                                      .repair = true};
     rc = verify_obtain(&options, &ref, &obtained, err);

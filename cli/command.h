@@ -53,8 +53,10 @@ int context_keystore(struct context *ctx, struct keystore **out, struct error *e
 int context_store(struct context *ctx, struct store **out, struct error *err) MUST_CHECK;
 int context_policy(struct context *ctx, struct error *err) MUST_CHECK;
 /* Connection to ref's host with the context's CA and credentials. */
-int context_remote(struct context *ctx, const char *host, struct remote **out,
+int context_remote(struct context *ctx, const struct reference *ref, struct remote **out,
                    struct error *err) MUST_CHECK;
+/* --parallel; 0 where it is not given. E_USAGE. */
+int context_parallel(const struct context *ctx, unsigned *out, struct error *err) MUST_CHECK;
 /* Where `policy allow` writes; heap text. */
 int context_policy_path(struct context *ctx, char **out, struct error *err) MUST_CHECK;
 
@@ -62,6 +64,8 @@ int context_policy_path(struct context *ctx, char **out, struct error *err) MUST
 void say(const struct context *ctx, const char *format, ...) PRINTF_LIKE(2, 3);
 /* A line on standard error, unless -q. */
 void note(const struct context *ctx, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same for "trying again" lines of transfers; context is the struct context. Any thread. */
+void say_retry(void *context, const char *text);
 /* The object that --json prints, made on first use. NULL when memory is out. */
 struct js *result_object(struct context *ctx);
 /* Adds members to it. */

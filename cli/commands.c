@@ -43,10 +43,14 @@ static const struct option_spec images_options[] = {
 static const struct option_spec login_options[] = {
     {"username", 'u', OPTION_TEXT, "NAME", "user at the registry"},
     {"password-stdin", 0, OPTION_FLAG, NULL, "read the password from standard input"},
+    {"token-service", 0, OPTION_TEXT, "URL",
+     "also send it to this https://HOST, which gives tokens"},
+    {"get-login", 0, OPTION_FLAG, NULL, "only say who is logged in"},
     OPTIONS_END,
 };
 
 static const struct option_spec push_options[] = {
+    {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
     {"sign", 0, OPTION_FLAG, NULL, "sign the pushed digest afterwards"},
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
     {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
@@ -77,6 +81,12 @@ static const struct option_spec pin_options[] = {
 
 static const struct option_spec verify_options[] = {
     {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    OPTIONS_END,
+};
+
+static const struct option_spec pull_options[] = {
+    {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
     OPTIONS_END,
 };
 
@@ -112,7 +122,16 @@ static const char import_notes[] =
     "The image is named in the local store: push it as store:NAME:TAG.\n";
 
 static const char push_notes[] =
-    "SOURCE is store:NAME:TAG, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n";
+    "SOURCE is store:NAME:TAG, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n"
+    "A push that broke off goes on where it was when it is run again.\n";
+
+static const char pull_notes[] =
+    "A pull that broke off goes on where it was when it is run again.\n";
+
+static const char login_notes[] =
+    "Writes REGISTRY_AUTH_FILE or the auth.json that podman and skopeo use, or hands the password\n"
+    "to the credential helper which that file names (docker-credential-NAME).\n"
+    "The password goes to HOST only; to a token service elsewhere only with --token-service.\n";
 
 static const char sign_notes[] =
     "Signs the digest that this machine pushed under REF, or the one given as REF@sha256:…\n";
@@ -137,13 +156,14 @@ const struct command commands[] = {
     {"images", "", "list the images of the local store", images_options, 0, 0, 0, command_images,
      NULL},
     {"login", "HOST", "store credentials for a registry", login_options, 1, 1, 0, command_login,
-     NULL},
+     login_notes},
     {"logout", "HOST", "forget credentials for a registry", NULL, 1, 1, 0, command_logout, NULL},
     {"push", "SOURCE REF", "upload an image", push_options, 2, 2, 0, command_push, push_notes},
     {"sign", "REF", "vouch for a pushed image", sign_options, 1, 1, 0, command_sign, sign_notes},
     {"verify", "REF", "say whether, and by whom, an image is vouched for", verify_options, 1, 1, 0,
      command_verify, NULL},
-    {"pull", "REF", "verify and download an image", verify_options, 1, 1, 0, command_pull, NULL},
+    {"pull", "REF", "verify and download an image", pull_options, 1, 1, 0, command_pull,
+     pull_notes},
     {"run", "REF [COMMAND…]", "verify and run an image in a sandbox", run_options, 1, NO_LIMIT, 1,
      command_run, run_notes},
     {"trust init", "REF", "start a collection: root and targets keys", trust_init_options, 1, 1, 0,

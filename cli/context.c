@@ -94,10 +94,22 @@ int context_store(struct context *ctx, struct store **out, struct error *err)
     return OK;
 }
 
-int context_remote(struct context *ctx, const char *host, struct remote **out, struct error *err)
+int context_remote(struct context *ctx, const struct reference *ref, struct remote **out,
+                   struct error *err)
 {
-    struct remote_options options = {.host = host, .ca_file = ctx->verify.ca_file};
+    struct remote_options options = {
+        .host = ref->host, .repository = ref->repository, .ca_file = ctx->verify.ca_file};
     return remote_open(&options, out, err);
+}
+
+int context_parallel(const struct context *ctx, unsigned *out, struct error *err)
+{
+    const char *text = option_text(&ctx->options, "parallel");
+    uint64_t n = 0;
+    if (text && (text_to_u64(text, strlen(text), TRANSFER_PARALLEL_MAX, &n, NULL) || n == 0))
+        return fail(err, E_USAGE, "--parallel takes a number from 1 to %d", TRANSFER_PARALLEL_MAX);
+    *out = (unsigned)n;
+    return OK;
 }
 
 static int user_policy_path(char **out, struct error *err)
@@ -175,6 +187,14 @@ void note(const struct context *ctx, const char *format, ...)
     va_start(args, format);
     write_line(stderr, format, args);
     va_end(args);
+}
+
+void say_retry(void *context, const char *text)
+{
+    const struct context *ctx = context;
+    if (ctx->progress) /* its unfinished line makes room */
+        (void)fputs("\r\033[K", stderr);
+    note(ctx, "bulla: %s", text);
 }
 
 struct js *result_object(struct context *ctx)

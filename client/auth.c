@@ -2,7 +2,9 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "client/helper.h"
 #include "client/remote.h"
+#include "client/url.h"
 
 #include <fcntl.h>
 #include <pwd.h>
@@ -30,6 +32,13 @@ void credentials_done(struct credentials *c)
 {
     auth_wipe_text(&c->user);
     auth_wipe_text(&c->password);
+    auth_wipe_text(&c->identity);
+}
+
+void auth_entry_done(struct auth_entry *e)
+{
+    credentials_done(&e->credentials);
+    cleanup_free(&e->helper);
 }
 
 /* --- one entry --- */
@@ -83,7 +92,28 @@ static int decode_auth(const char *text, struct credentials *out, struct error *
     return fail_nomem(err);
 }
 
-static int decode_entry(const struct js *root, const struct js *entry, struct credentials *out,
+int auth_identity(const char *token, struct bytes *out, struct error *err)
+{
+    size_t len = strlen(token);
+    if (len > AUTH_PASSWORD_MAX)
+        return fail(err, E_LIMIT, "the identity token is longer than %u bytes", AUTH_PASSWORD_MAX);
+    return bytes_append(out, token, len, err);
+}
+
+static int copy_text(const char *text, char **out, struct error *err)
+{
+    *out = strdup(text);
+    return *out ? OK : fail_nomem(err);
+}
+
+static int take_helper(const char *name, struct auth_entry *out, struct error *err)
+{
+    if (!helper_name_valid(name))
+        return fail(err, E_INVALID, "'%.80s' is no name of a credential helper", name);
+    return copy_text(name, &out->helper, err);
+}
+
+static int decode_entry(const struct js *root, const struct js *entry, struct auth_entry *out,
                         struct error *err)
 {
     const char *auth = NULL, *identity = NULL, *helper = NULL;
@@ -95,22 +125,54 @@ static int decode_entry(const struct js *root, const struct js *entry, struct cr
     if (rc)
         return rc;
     if (identity && *identity)
-        return fail(err, E_UNSUPPORTED, "it holds an identity token, which is not supported yet");
+        return copy_text(identity, &out->credentials.identity, err);
     if (auth && *auth)
-        return decode_auth(auth, out, err);
+        return decode_auth(auth, &out->credentials, err);
     /* Docker writes an empty entry where a helper keeps the secret. */
-    if (helper)
-        return fail(err, E_UNSUPPORTED,
-                    "its secret is in the credential helper '%.40s', which is not supported yet",
-                    helper);
-    return OK;
+    return helper && *helper ? take_helper(helper, out, err) : OK;
 }
 
-static int find_entry(const struct js *root, const char *host, struct credentials *out,
-                      struct error *err)
+/* Docker's old keys: "https://HOST/v1/". Its own registry has three names. */
+static bool is_legacy_key(const char *key, const char *host)
+{
+    static const char *const hub[] = {"docker.io", "registry-1.docker.io", "index.docker.io"};
+    struct url url;
+    bool ours = false, theirs = false;
+    if (url_parse(key, strlen(key), &url, NULL))
+        return false;
+    for (size_t i = 0; i < sizeof hub / sizeof hub[0]; i++) {
+        ours = ours || strcmp(host, hub[i]) == 0;
+        theirs = theirs || strcmp(url.authority, hub[i]) == 0;
+    }
+    return strcmp(url.authority, host) == 0 || (ours && theirs);
+}
+
+/* The entry of the longest key that is host/repository or a parent of it; NULL: none. */
+static const struct js *best_entry(const struct js *auths, const char *host, char *key)
+{
+    for (char *slash = key + strlen(key); slash; slash = strrchr(key, '/')) {
+        *slash = '\0';
+        const struct js *entry = js_get(auths, key);
+        if (entry)
+            return entry;
+    }
+    js_foreach (auths, it)
+        if (is_legacy_key(it.key, host)) {
+            (void)snprintf(key, strlen(host) + 1, "%s", host);
+            return it.value;
+        }
+    return NULL;
+}
+
+static int find_entry(const struct js *root, const char *host, const char *repository,
+                      struct auth_entry *out, struct error *err)
 {
     const struct js *auths = NULL, *helpers = NULL;
     const char *helper = NULL;
+    CLEANUP(cleanup_free)
+    char *key = repository ? text_format("%s/%s", host, repository) : text_format("%s", host);
+    if (!key)
+        return fail_nomem(err);
     int rc = js_opt_object(root, "auths", &auths, err);
     if (!rc)
         rc = js_opt_object(root, "credHelpers", &helpers, err);
@@ -118,34 +180,33 @@ static int find_entry(const struct js *root, const char *host, struct credential
         rc = js_opt_text(helpers, host, &helper, err);
     if (rc)
         return rc;
-    if (helper)
-        return fail(err, E_UNSUPPORTED,
-                    "'%s': its secret is in the credential helper '%.40s', which is not supported "
-                    "yet",
-                    host, helper);
-    const struct js *entry = js_get(auths, host);
+    if (helper && *helper)
+        return wrap(err, take_helper(helper, out, err), "'%s'", host);
+    const struct js *entry = best_entry(auths, host, key);
     if (!entry)
         return OK;
     if (js_type(entry) != JS_OBJECT)
-        return fail(err, E_INVALID, "'%s' must be an object", host);
-    return wrap(err, decode_entry(root, entry, out, err), "'%s'", host);
+        return fail(err, E_INVALID, "'%s' must be an object", key);
+    return wrap(err, decode_entry(root, entry, out, err), "'%s'", key);
 }
 
-int auth_parse(const void *data, size_t len, const char *host, struct credentials *out,
-               struct error *err)
+int auth_parse(const void *data, size_t len, const char *host, const char *repository,
+               struct auth_entry *out, struct error *err)
 {
     CLEANUP(js_cleanup) struct js *root = NULL;
+    CLEANUP(auth_entry_done) struct auth_entry found = {CREDENTIALS_INIT, NULL};
     /* Lax: docker's config.json holds other people's settings, with reals among them. */
     int rc = js_parse_lax(data, len, &root, err);
     if (rc)
         return rc;
     if (js_type(root) != JS_OBJECT)
         return fail(err, E_INVALID, "not a JSON object");
-    struct credentials found = {NULL, NULL};
-    rc = find_entry(root, host, &found, err);
-    if (!rc)
-        *out = found;
-    return rc;
+    rc = find_entry(root, host, repository, &found, err);
+    if (rc)
+        return rc;
+    *out = found;
+    found = (struct auth_entry){CREDENTIALS_INIT, NULL};
+    return OK;
 }
 
 /* --- the files --- */
@@ -229,27 +290,40 @@ int auth_file_path(char **out, struct error *err)
                                           : config_auth_path(out, err);
 }
 
-static int find_in_file(const char *file, const char *host, struct credentials *out,
-                        struct error *err)
+static bool knows(const struct credentials *c)
+{
+    return c->user || c->identity;
+}
+
+static int find_in_file(const char *file, const char *host, const char *repository,
+                        struct credentials *out, struct error *err)
 {
     CLEANUP(auth_wipe) struct bytes content = BYTES_INIT;
+    CLEANUP(auth_entry_done) struct auth_entry entry = {CREDENTIALS_INIT, NULL};
     int rc = file_read(AT_FDCWD, file, AUTH_FILE_MAX, &content, err);
     if (rc == E_NOTFOUND)
         return OK;
     if (!rc && content.len) /* podman makes empty files */
-        rc = wrap(err, auth_parse(content.data, content.len, host, out, err), "'%s'", file);
-    return rc;
+        rc = auth_parse(content.data, content.len, host, repository, &entry, err);
+    if (!rc && entry.helper)
+        rc = helper_get(entry.helper, host, &entry.credentials, err);
+    if (rc)
+        return wrap(err, rc, "'%s'", file);
+    *out = entry.credentials;
+    entry.credentials = (struct credentials)CREDENTIALS_INIT;
+    return OK;
 }
 
-int auth_find(const char *file, const char *host, struct credentials *out, struct error *err)
+int auth_find(const char *file, const char *host, const char *repository, struct credentials *out,
+              struct error *err)
 {
     static int (*const usual[])(char **, struct error *) = {runtime_auth_path, config_auth_path,
                                                             docker_config_path};
-    struct credentials found = {NULL, NULL};
+    struct credentials found = CREDENTIALS_INIT;
     if (!file)
         file = environment("REGISTRY_AUTH_FILE");
-    int rc = file ? find_in_file(file, host, &found, err) : OK;
-    for (size_t i = 0; !file && !rc && !found.user && i < sizeof usual / sizeof usual[0]; i++) {
+    int rc = file ? find_in_file(file, host, repository, &found, err) : OK;
+    for (size_t i = 0; !file && !rc && !knows(&found) && i < sizeof usual / sizeof usual[0]; i++) {
         CLEANUP(cleanup_free) char *path = NULL;
         struct error no_home = ERROR_INIT;
         rc = usual[i](&path, &no_home);
@@ -260,7 +334,7 @@ int auth_find(const char *file, const char *host, struct credentials *out, struc
         if (rc && err)
             *err = no_home;
         if (!rc)
-            rc = find_in_file(path, host, &found, err);
+            rc = find_in_file(path, host, repository, &found, err);
     }
     if (!rc)
         *out = found;
@@ -319,19 +393,67 @@ static int open_folder(const char *file, int *dir_fd, const char **name, struct 
     return file_open_dir(folder, true, dir_fd, err);
 }
 
-/* The new "auths" entry, or its removal where entry is NULL. *entry is taken. */
-static int change_entry(struct js *root, const char *host, struct js **entry, struct error *err)
+/* The helper that keeps what belongs to host; NULL: the file itself does. Borrowed from root. */
+static int helper_for(const struct js *root, const char *host, const char **out, struct error *err)
 {
-    struct js *auths = js_edit(root, "auths");
-    if (*entry)
-        return js_set(auths, host, TAKE_PTR(*entry), err);
-    if (!js_get(auths, host))
-        return fail(err, E_NOTFOUND, "not logged in to '%s'", host);
-    js_remove(auths, host);
+    const struct js *helpers = NULL;
+    const char *name = NULL;
+    int rc = js_opt_object(root, "credHelpers", &helpers, err);
+    if (!rc)
+        rc = js_opt_text(helpers, host, &name, err);
+    if (!rc && !(name && *name))
+        rc = js_opt_text(root, "credsStore", &name, err);
+    if (rc)
+        return rc;
+    *out = name && *name ? name : NULL;
     return OK;
 }
 
-static int change_file(const char *file, const char *host, struct js **entry, struct error *err)
+struct change {
+    const char *host;
+    const char *user, *password; /* NULL: the entry goes */
+    char *helper;                /* out: who keeps it; NULL: the file */
+};
+
+/* Into the file itself, or into a helper and as docker's empty entry. */
+static int store_entry(struct js *auths, struct change *c, struct error *err)
+{
+    CLEANUP(auth_wipe) struct bytes basic = BYTES_INIT;
+    CLEANUP(js_cleanup) struct js *entry = js_object_new();
+    int rc = auth_basic(c->user, c->password, &basic, err);
+    if (!rc && !entry)
+        rc = fail_nomem(err);
+    if (!rc && c->helper)
+        rc = helper_store(c->helper, c->host, c->user, c->password, err);
+    else if (!rc)
+        rc = js_set(entry, "auth", js_text_new(bytes_text(&basic) + strlen("Basic ")), err);
+    return rc ? rc : js_set(auths, c->host, TAKE_PTR(entry), err);
+}
+
+static int erase_entry(struct js *auths, struct change *c, struct error *err)
+{
+    bool listed = js_get(auths, c->host) != NULL;
+    if (!listed && !c->helper)
+        return fail(err, E_NOTFOUND, "not logged in to '%s'", c->host);
+    int rc = c->helper ? helper_erase(c->helper, c->host, err) : OK;
+    if (!rc && listed)
+        js_remove(auths, c->host);
+    return rc;
+}
+
+static int change_entry(struct js *root, struct change *c, struct error *err)
+{
+    const char *helper = NULL;
+    int rc = helper_for(root, c->host, &helper, err);
+    if (!rc && helper)
+        rc = copy_text(helper, &c->helper, err);
+    if (rc)
+        return rc;
+    struct js *auths = js_edit(root, "auths");
+    return c->user ? store_entry(auths, c, err) : erase_entry(auths, c, err);
+}
+
+static int change_file(const char *file, struct change *c, struct error *err)
 {
     CLEANUP(cleanup_fd) int dir_fd = -1;
     CLEANUP(cleanup_fd) int lock = -1;
@@ -343,26 +465,32 @@ static int change_file(const char *file, const char *host, struct js **entry, st
     if (!rc)
         rc = load_for_change(dir_fd, name, &root, err);
     if (!rc)
-        rc = change_entry(root, host, entry, err);
+        rc = change_entry(root, c, err);
     if (!rc)
         rc = save(dir_fd, name, root, err);
     return wrap(err, rc, "'%s'", file);
 }
 
-int auth_store(const char *file, const char *host, const char *user, const char *password,
-               struct error *err)
+static int hand_over(struct change *c, int rc, char **helper)
 {
-    CLEANUP(auth_wipe) struct bytes basic = BYTES_INIT;
-    CLEANUP(js_cleanup) struct js *entry = js_object_new();
-    int rc = auth_basic(user, password, &basic, err);
-    if (!rc)
-        rc = entry ? js_set(entry, "auth", js_text_new(bytes_text(&basic) + strlen("Basic ")), err)
-                   : fail_nomem(err);
-    return rc ? rc : change_file(file, host, &entry, err);
+    if (!rc && helper)
+        *helper = TAKE_PTR(c->helper);
+    cleanup_free(&c->helper);
+    return rc;
 }
 
-int auth_erase(const char *file, const char *host, struct error *err)
+int auth_store(const char *file, const char *host, const char *user, const char *password,
+               char **helper, struct error *err)
 {
-    struct js *none = NULL;
-    return change_file(file, host, &none, err);
+    struct change c = {.host = host, .user = user, .password = password};
+    int rc = check_user(user, err);
+    if (!rc)
+        rc = change_file(file, &c, err);
+    return hand_over(&c, rc, helper);
+}
+
+int auth_erase(const char *file, const char *host, char **helper, struct error *err)
+{
+    struct change c = {.host = host};
+    return hand_over(&c, change_file(file, &c, err), helper);
 }

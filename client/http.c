@@ -9,6 +9,7 @@
 #define LIBCURL_FILE   "libcurl.so.4"
 #define TRANSFER_BLOCK (256L << 10) /* large enough that callbacks do not show in a profile */
 #define POLL_MS        1000
+#define STOP_POLL_MS   200 /* how soon a stalled request sees that it is to stop */
 
 /* The functions used, found at run time; see http.h for why. */
 struct curl_api {
@@ -63,7 +64,7 @@ struct transfer {
     struct http_exchange *exchange;
     CURLcode setup; /* first option that could not be set */
     size_t header_bytes;
-    size_t sent; /* of request.data */
+    size_t sent; /* of the request's body */
     bool headers_done, sink_begun;
     bool cut; /* the rest of an error body was not wanted */
     char detail[CURL_ERROR_SIZE];
@@ -76,6 +77,7 @@ struct http {
     struct transfer transfers[HTTP_PARALLEL];
     struct http_limits limits;
     struct bytes ca;
+    const atomic_bool *stop; /* borrowed; may be NULL */
     bool plain_http;
 };
 
@@ -123,6 +125,7 @@ int http_open(const struct http_options *options, struct http **out, struct erro
         return fail_nomem(err);
     h->limits = options->limits;
     h->plain_http = options->plain_http;
+    h->stop = options->stop;
     int rc = OK;
     if (options->ca_pem)
         rc = bytes_append(&h->ca, options->ca_pem, options->ca_len, err);
@@ -157,6 +160,11 @@ void http_cleanup(struct http **h)
 {
     http_close(*h);
     *h = NULL;
+}
+
+void http_stop_at(struct http *h, const atomic_bool *stop)
+{
+    h->stop = stop;
 }
 
 void http_response_done(struct http_response *response)
@@ -226,6 +234,11 @@ static int keep_header(struct transfer *t, const char *line, size_t len)
         return keep(t, "Content-Type", r->content_type, sizeof r->content_type, value, value_len);
     if (name_len == 21 && strncasecmp(line, "Docker-Content-Digest", 21) == 0)
         return keep(t, "Docker-Content-Digest", r->digest, sizeof r->digest, value, value_len);
+    if (name_len == 13 && strncasecmp(line, "Content-Range", 13) == 0)
+        return keep(t, "Content-Range", r->content_range, sizeof r->content_range, value,
+                    value_len);
+    if (name_len == 5 && strncasecmp(line, "Range", 5) == 0)
+        return keep(t, "Range", r->range, sizeof r->range, value, value_len);
     if (name_len == 16 && strncasecmp(line, "WWW-Authenticate", 16) == 0)
         return keep_challenge(t, value, value_len);
     return OK;
@@ -236,10 +249,12 @@ static void finish_headers(struct transfer *t)
 {
     struct http_response *r = t->exchange->response;
     long status = 0;
-    curl_off_t length = -1;
+    curl_off_t length = -1, retry_after = 0;
     (void)t->http->api.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)t->http->api.easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
     (void)t->http->api.easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     r->content_length = length;
+    r->retry_after_s = retry_after;
     r->status = (int)status;
     t->headers_done = status >= 200;
     if (!t->headers_done) { /* 1xx: another block follows, and it alone counts */
@@ -293,13 +308,20 @@ static int take_body(struct transfer *t, const void *data, size_t len)
     return rc ? stop(t, rc) : OK;
 }
 
+static bool sinks(const struct transfer *t)
+{
+    const struct http_request *q = t->exchange->request;
+    int status = t->exchange->response->status;
+    return q->sink && (status == 200 || (status == 206 && q->range_from));
+}
+
 static int begin_sink(struct transfer *t)
 {
     const struct http_request *q = t->exchange->request;
     if (t->sink_begun)
         return OK;
     t->sink_begun = true;
-    int rc = q->sink->begin(q->sink->ctx, t->exchange->response->content_length, error_of(t));
+    int rc = q->sink->begin(q->sink->ctx, t->exchange->response, error_of(t));
     return rc ? stop(t, rc) : OK;
 }
 
@@ -312,7 +334,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
     int rc;
     if (status / 100 != 2) {
         rc = take_error_body(t, data, len);
-    } else if (q->sink && status == 200) {
+    } else if (sinks(t)) {
         rc = begin_sink(t);
         if (!rc)
             rc = q->sink->write(q->sink->ctx, data, len, error_of(t));
@@ -333,6 +355,7 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *ctx)
     size_t got = 0;
     if (q->source) {
         int rc = q->source->read(q->source->ctx, buffer, size * n, &got, error_of(t));
+        t->sent += got;
         return stop(t, rc) ? CURL_READFUNC_ABORT : got;
     }
     got = q->len - t->sent < size * n ? q->len - t->sent : size * n;
@@ -342,12 +365,16 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *ctx)
     return got;
 }
 
-/* libcurl sends again where a kept connection turned out to be closed. */
+/* libcurl sends again where a kept connection turned out to be closed. Not so a streamed body that
+ * has begun to leave: an upload session may have taken its first bytes already and would take them
+ * twice. Its sender asks the registry how far it came. */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
     struct transfer *t = ctx;
     const struct http_request *q = t->exchange->request;
     if (offset != 0 || origin != SEEK_SET)
+        return CURL_SEEKFUNC_FAIL;
+    if (q->source && t->sent)
         return CURL_SEEKFUNC_FAIL;
     t->sent = 0;
     if (q->source) {
@@ -361,6 +388,14 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
 }
 
 /* --- one request --- */
+
+static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
+{
+    const struct transfer *t = ctx;
+    (void)down_total, (void)down, (void)up_total, (void)up;
+    return t->http->stop && atomic_load_explicit(t->http->stop, memory_order_relaxed);
+}
 
 /* Sets one option unless an earlier one failed. */
 #define SET(t, option, value)                                                                      \
@@ -395,7 +430,7 @@ static void set_transport(struct transfer *t)
 {
     const struct http_request *q = t->exchange->request;
     const struct http_limits *limits = &t->http->limits;
-    bool sends = q->method == HTTP_PUT || q->method == HTTP_POST;
+    bool sends = q->method == HTTP_PUT || q->method == HTTP_POST || q->method == HTTP_PATCH;
     SET(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(t, CURLOPT_TCP_NODELAY, 1L);
     SET(t, CURLOPT_NOSIGNAL, 1L);
@@ -420,6 +455,9 @@ static void set_callbacks(struct transfer *t)
     SET(t, CURLOPT_READDATA, t);
     SET(t, CURLOPT_SEEKFUNCTION, on_seek);
     SET(t, CURLOPT_SEEKDATA, t);
+    SET(t, CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(t, CURLOPT_XFERINFODATA, t);
+    SET(t, CURLOPT_NOPROGRESS, t->http->stop ? 0L : 1L);
 }
 
 static void set_method(struct transfer *t)
@@ -435,6 +473,11 @@ static void set_method(struct transfer *t)
         break;
     case HTTP_DELETE:
         SET(t, CURLOPT_CUSTOMREQUEST, "DELETE");
+        break;
+    case HTTP_PATCH:
+        SET(t, CURLOPT_CUSTOMREQUEST, "PATCH");
+        SET(t, CURLOPT_UPLOAD, 1L);
+        SET(t, CURLOPT_INFILESIZE_LARGE, size);
         break;
     case HTTP_PUT:
         SET(t, CURLOPT_UPLOAD, 1L);
@@ -476,6 +519,13 @@ static int set_headers(struct transfer *t)
         rc = add_header(t, "Authorization", q->authorization);
     if (!rc)
         rc = add_header(t, "Content-Type", q->content_type);
+    if (!rc && q->content_range)
+        rc = add_header(t, "Content-Range", q->content_range);
+    if (!rc && q->range_from) {
+        char range[HTTP_RANGE_MAX];
+        (void)snprintf(range, sizeof range, "bytes=%llu-", (unsigned long long)q->range_from);
+        rc = add_header(t, "Range", range);
+    }
     if (!rc) /* 100-continue costs a round trip for each upload */
         rc = add_header(t, "Expect", NULL);
     SET(t, CURLOPT_HTTPHEADER, t->headers);
@@ -551,6 +601,8 @@ static int failure_of(struct transfer *t, CURLcode code)
                     host);
     case CURLE_COULDNT_CONNECT:
         return connect_failure(t);
+    case CURLE_ABORTED_BY_CALLBACK:
+        return fail(error_of(t), E_INTERRUPTED, "the request to registry %s was stopped", host);
     case CURLE_OPERATION_TIMEDOUT:
         return fail(error_of(t), E_NETWORK, "registry %s is too slow or does not answer: %.160s",
                     host, detail);
@@ -581,6 +633,9 @@ static int failure_of(struct transfer *t, CURLcode code)
 static void conclude(struct transfer *t, CURLcode code)
 {
     const struct http_request *q = t->exchange->request;
+    curl_off_t connected_us = 0;
+    (void)t->http->api.easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+    t->exchange->response->reached = connected_us > 0 || t->headers_done;
     if (t->exchange->rc) /* a callback said why already */
         return;
     if (code != CURLE_OK && !t->cut) {
@@ -592,7 +647,7 @@ static void conclude(struct transfer *t, CURLcode code)
                            q->url->authority));
         return;
     }
-    if (q->sink && t->exchange->response->status == 200)
+    if (sinks(t))
         (void)begin_sink(t); /* an empty body never came to on_body */
 }
 
@@ -601,6 +656,10 @@ static void finish(struct transfer *t)
     (void)t->http->api.multi_remove_handle(t->http->multi, t->easy);
     /* The handle must not keep pointers to this request's headers and buffers. */
     t->http->api.easy_reset(t->easy);
+    /* libcurl's copies: the Authorization is among them. (What it made of them to send is its own
+     * and freed by it unwiped; nothing here can reach that.) */
+    for (struct curl_slist *line = t->headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
     t->http->api.slist_free_all(t->headers);
     t->headers = NULL;
     t->exchange = NULL;
@@ -620,7 +679,7 @@ static int drive(struct http *h, size_t left, struct error *err)
             left--;
         }
         if (rc == CURLM_OK && left)
-            rc = h->api.multi_poll(h->multi, NULL, 0, POLL_MS, NULL);
+            rc = h->api.multi_poll(h->multi, NULL, 0, h->stop ? STOP_POLL_MS : POLL_MS, NULL);
         if (rc == CURLM_OUT_OF_MEMORY)
             return fail_nomem(err);
         if (rc != CURLM_OK)

@@ -17,10 +17,13 @@
 #include "client/url.h"
 #include "oci/manifest.h"
 
+#include <stdatomic.h>
+
 #define HTTP_HEADERS_MAX    (64u << 10) /* all header lines of one answer */
 #define HTTP_ERROR_BODY_MAX (16u << 10) /* kept of an answer that is no success */
 #define HTTP_SMALL_BODY_MAX (64u << 10) /* for answers whose body nobody needs */
 #define HTTP_CHALLENGE_MAX  4096
+#define HTTP_RANGE_MAX      80 /* two or three numbers of 20 digits, "bytes " */
 #define HTTP_PARALLEL       2
 
 struct http;
@@ -38,9 +41,11 @@ struct http_options {
     const void *ca_pem; /* certificates to trust instead of the system's; NULL: the system's */
     size_t ca_len;
     bool plain_http; /* http URLs are allowed */
+    /* Borrowed; may be NULL. Once true, every request ends with E_INTERRUPTED within a second. */
+    const atomic_bool *stop;
 };
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE };
 
 /* A request body that is produced while it is sent. */
 struct http_source {
@@ -52,9 +57,12 @@ struct http_source {
     int64_t size;
 };
 
-/* Takes the body of a 200 answer. content_length: -1 where unknown. */
+struct http_response;
+
+/* Takes the body of a 200 answer, and of a 206 one where range_from was asked for. begin sees the
+ * answer's status and headers. */
 struct http_sink {
-    int (*begin)(void *ctx, int64_t content_length, struct error *err);
+    int (*begin)(void *ctx, const struct http_response *response, struct error *err);
     int (*write)(void *ctx, const void *data, size_t len, struct error *err);
     void *ctx;
 };
@@ -65,6 +73,8 @@ struct http_request {
     const char *authorization; /* value of the header, secret; NULL: none */
     const char *accept;        /* NULL: anything */
     const char *content_type;  /* of the body; NULL: none */
+    const char *content_range; /* of the body, "0-99" as OCI writes it; NULL: none */
+    uint64_t range_from;       /* GET: from this byte on; 0: all */
     const void *data;          /* body in memory … */
     size_t len;
     const struct http_source *source; /* … or streamed; NULL: data */
@@ -81,7 +91,11 @@ struct http_response {
     char digest[DIGEST_TEXT_MAX];           /* Docker-Content-Digest */
     char location[URL_MAX + 1];             /* unchecked */
     char challenge[HTTP_CHALLENGE_MAX + 1]; /* WWW-Authenticate; a Bearer one before others */
-    struct bytes body; /* of a success; else its first HTTP_ERROR_BODY_MAX bytes */
+    char content_range[HTTP_RANGE_MAX + 1]; /* unchecked, as the next one */
+    char range[HTTP_RANGE_MAX + 1];
+    int64_t retry_after_s; /* 0: none was named */
+    bool reached;          /* a connection was made, whatever came of it */
+    struct bytes body;     /* of a success; else its first HTTP_ERROR_BODY_MAX bytes */
 };
 #define HTTP_RESPONSE_INIT                                                                         \
     {                                                                                              \
@@ -100,6 +114,8 @@ struct http_exchange {
 int http_open(const struct http_options *options, struct http **out, struct error *err) MUST_CHECK;
 void http_close(struct http *h);
 void http_cleanup(struct http **h);
+/* Replaces http_options.stop, between requests. */
+void http_stop_at(struct http *h, const atomic_bool *stop);
 
 /*
  * One request. 0 where a complete answer came (any status). E_NETWORK, E_TLS, E_PROTOCOL (the peer

@@ -4,8 +4,11 @@
  * there. Source: OCI distribution-spec 1.1.1 "Pushing manifests".
  */
 #include "base/file.h"
-#include "client/remote.h"
+#include "client/crew.h"
+#include "client/known_blobs.h"
 #include "client/remote_private.h"
+#include "client/upload_memo.h"
+#include "oci/reference.h"
 
 #define MAX_INDEX_DEPTH 4    /* indexes of indexes exist; deeper ones do not */
 #define MAX_BLOBS       8192 /* distinct blobs and manifests of one push */
@@ -14,11 +17,20 @@ struct push {
     struct remote *remote;
     struct image_source *source;
     const char *repository;
-    struct progress *progress;
-    struct transfer_count count;
-    struct digest *done; /* what was sent or found, each once */
+    const struct transfer_options *options;
+    struct known_blobs known;
+    struct descriptor *blobs; /* what is not a manifest, each once */
+    size_t n_blobs;
+    struct digest *done; /* manifests: first what was looked into, then what was put */
     size_t n_done;
+    uint64_t manifest_bytes;
+    uint64_t total; /* bytes of all blobs, for the bar */
+    /* the workers' */
+    atomic_uint_fast64_t bytes;
+    atomic_size_t moved, present, mounted;
 };
+
+/* --- which blobs --- */
 
 static bool is_done(const struct push *p, const struct digest *d)
 {
@@ -28,10 +40,15 @@ static bool is_done(const struct push *p, const struct digest *d)
     return false;
 }
 
+static int too_many(struct error *err)
+{
+    return fail(err, E_LIMIT, "the image names more than %d blobs", MAX_BLOBS);
+}
+
 static int mark_done(struct push *p, const struct digest *d, struct error *err)
 {
-    if (p->n_done == MAX_BLOBS)
-        return fail(err, E_LIMIT, "the image names more than %d blobs", MAX_BLOBS);
+    if (p->n_done + p->n_blobs >= MAX_BLOBS)
+        return too_many(err);
     struct digest *more = realloc(p->done, (p->n_done + 1) * sizeof *more);
     if (!more)
         return fail_nomem(err);
@@ -40,47 +57,82 @@ static int mark_done(struct push *p, const struct digest *d, struct error *err)
     return OK;
 }
 
-static void label_of(const struct digest *d, char out[32])
+static int list_blob(struct push *p, const struct descriptor *d, struct error *err)
 {
-    char hex[DIGEST_TEXT_MAX];
-    (void)snprintf(out, 32, "push %.12s", digest_hex(d, hex));
+    for (size_t i = 0; i < p->n_blobs; i++)
+        if (digest_equal(&p->blobs[i].digest, &d->digest))
+            return OK;
+    if (p->n_done + p->n_blobs >= MAX_BLOBS)
+        return too_many(err);
+    struct descriptor *more = realloc(p->blobs, (p->n_blobs + 1) * sizeof *more);
+    if (!more)
+        return fail_nomem(err);
+    p->blobs = more;
+    p->blobs[p->n_blobs++] = *d;
+    p->total += d->size > 0 ? (uint64_t)d->size : 0;
+    return OK;
 }
 
-static int send_blob(struct push *p, const struct descriptor *d, int fd, struct error *err)
-{
-    char label[32];
-    label_of(&d->digest, label);
-    progress_begin(p->progress, label, (uint64_t)d->size);
-    int rc = remote_blob_upload(p->remote, p->repository, d, fd, p->progress, err);
-    progress_end(p->progress);
-    if (!rc) {
-        p->count.blobs++;
-        p->count.bytes += (uint64_t)d->size;
-    }
-    return rc;
-}
+/* --- one blob --- */
 
-static int push_blob(struct push *p, const struct descriptor *d, struct error *err)
+static int send_blob(struct push *p, struct remote *r, const struct descriptor *d, int fd,
+                     struct error *err)
 {
-    if (is_done(p, &d->digest))
+    char from[REFERENCE_REPOSITORY_MAX + 1];
+    bool mounted = false;
+    bool elsewhere = known_blobs_find(&p->known, &d->digest, p->repository, from);
+    const struct blob_upload_options options = {.store = p->options->store,
+                                                .from = elsewhere ? from : NULL,
+                                                .progress = p->options->progress,
+                                                .mounted = &mounted};
+    int rc = remote_blob_upload(r, p->repository, d, fd, &options, err);
+    if (rc)
+        return rc;
+    if (mounted) {
+        (void)atomic_fetch_add(&p->mounted, 1);
+        progress_add(p->options->progress, (uint64_t)d->size);
         return OK;
+    }
+    (void)atomic_fetch_add(&p->moved, 1);
+    (void)atomic_fetch_add(&p->bytes, (uint64_t)d->size);
+    return OK;
+}
+
+static int push_blob(void *ctx, struct remote *r, size_t i, struct error *err)
+{
+    struct push *p = ctx;
+    const struct descriptor *d = &p->blobs[i];
     CLEANUP(cleanup_fd) int fd = -1;
     bool exists = false;
-    int rc = remote_blob_exists(p->remote, p->repository, &d->digest, &exists, err);
+    int rc = remote_blob_exists(r, p->repository, &d->digest, &exists, err);
     if (rc)
         return rc;
     if (exists) {
-        p->count.present++;
-        return mark_done(p, &d->digest, err);
+        (void)atomic_fetch_add(&p->present, 1);
+        progress_add(p->options->progress, d->size > 0 ? (uint64_t)d->size : 0);
+        return OK;
     }
     rc = image_source_blob(p->source, &d->digest, &fd, NULL, err);
     /* A foreign layer's place is elsewhere; registries accept a manifest without it. */
     if (rc == E_NOTFOUND && d->non_distributable)
         return OK;
-    if (!rc)
-        rc = send_blob(p, d, fd, err);
-    return rc ? rc : mark_done(p, &d->digest, err);
+    return rc ? rc : send_blob(p, r, d, fd, err);
 }
+
+static int push_blobs(struct push *p, struct error *err)
+{
+    unsigned parallel = p->options->parallel ? p->options->parallel : TRANSFER_PARALLEL;
+    char label[32];
+    if (!p->n_blobs)
+        return OK;
+    (void)snprintf(label, sizeof label, "push %zu blob%s", p->n_blobs, p->n_blobs == 1 ? "" : "s");
+    progress_begin(p->options->progress, label, p->total);
+    int rc = crew_run(p->remote, parallel, p->n_blobs, push_blob, p, err);
+    progress_end(p->options->progress);
+    return rc;
+}
+
+/* --- manifests --- */
 
 /* The manifest's exact bytes, checked, and what they mean. */
 static int read_manifest(struct push *p, const struct descriptor *d, struct bytes *data,
@@ -112,14 +164,32 @@ static int put_manifest(struct push *p, const struct descriptor *d, const struct
         rc = remote_manifest_put(p->remote, p->repository, tag, m->media_type, data->data,
                                  data->len, err);
     if (!rc)
-        p->count.bytes += data->len;
+        p->manifest_bytes += data->len;
     return rc;
 }
 
-static int push_children(struct push *p, const struct manifest *m, int depth, struct error *err);
+/* What is done with a manifest once its children had their turn. */
+enum walk { WALK_LIST, WALK_PUT };
 
-static int push_manifest(struct push *p, const struct descriptor *d, const char *tag, int depth,
+static int walk_manifest(struct push *p, const struct descriptor *d, enum walk walk,
+                         const char *tag, int depth, struct error *err);
+
+static int walk_children(struct push *p, const struct manifest *m, enum walk walk, int depth,
                          struct error *err)
+{
+    int rc = OK;
+    if (walk == WALK_LIST && m->kind == MANIFEST_IMAGE)
+        rc = list_blob(p, &m->config, err);
+    for (size_t i = 0; !rc && walk == WALK_LIST && i < m->n_layers; i++)
+        rc = list_blob(p, &m->layers[i], err);
+    for (size_t i = 0; !rc && i < m->n_manifests; i++)
+        rc = walk_manifest(p, &m->manifests[i], walk, NULL, depth + 1, err);
+    return rc;
+}
+
+/* Read anew in each walk, and checked anew: manifests of a large index need not all fit at once. */
+static int walk_manifest(struct push *p, const struct descriptor *d, enum walk walk,
+                         const char *tag, int depth, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
     CLEANUP(manifest_cleanup) struct manifest *m = NULL;
@@ -129,33 +199,65 @@ static int push_manifest(struct push *p, const struct descriptor *d, const char 
         return OK;
     int rc = read_manifest(p, d, &data, &m, err);
     if (!rc)
-        rc = push_children(p, m, depth, err);
-    if (!rc)
+        rc = walk_children(p, m, walk, depth, err);
+    if (!rc && walk == WALK_PUT)
         rc = put_manifest(p, d, m, &data, tag, err);
     return rc ? rc : mark_done(p, &d->digest, err);
 }
 
-static int push_children(struct push *p, const struct manifest *m, int depth, struct error *err)
+static int push_all(struct push *p, const char *tag, struct error *err)
 {
-    int rc = m->kind == MANIFEST_IMAGE ? push_blob(p, &m->config, err) : OK;
-    for (size_t i = 0; !rc && i < m->n_layers; i++)
-        rc = push_blob(p, &m->layers[i], err);
-    for (size_t i = 0; !rc && i < m->n_manifests; i++)
-        rc = push_manifest(p, &m->manifests[i], NULL, depth + 1, err);
-    return rc;
+    const struct descriptor *root = image_source_root(p->source);
+    int rc = walk_manifest(p, root, WALK_LIST, NULL, 0, err);
+    if (!rc)
+        rc = push_blobs(p, err);
+    p->n_done = 0;
+    return rc ? rc : walk_manifest(p, root, WALK_PUT, tag, 0, err);
+}
+
+/* --- notes --- */
+
+static void load_notes(struct push *p)
+{
+    if (!p->options->store)
+        return;
+    upload_memo_sweep(p->options->store);
+    known_blobs_load(p->options->store, p->remote->base.authority, &p->known);
+}
+
+static void remember(const struct push *p)
+{
+    CLEANUP(cleanup_free) struct digest *all = calloc(p->n_blobs + 1, sizeof *all);
+    if (!all || !p->options->store)
+        return;
+    for (size_t i = 0; i < p->n_blobs; i++)
+        all[i] = p->blobs[i].digest;
+    known_blobs_add(p->options->store, p->remote->base.authority, &p->known, p->repository, all,
+                    p->n_blobs);
 }
 
 int push_image(struct remote *r, struct image_source *src, const char *repository, const char *tag,
-               struct progress *progress, struct transfer_count *count, struct error *err)
+               const struct transfer_options *options, struct transfer_count *count,
+               struct error *err)
 {
-    struct push p = {.remote = r, .source = src, .repository = repository, .progress = progress};
+    struct push p = {.remote = r, .source = src, .repository = repository, .options = options};
     if (tag && !*tag)
         tag = NULL;
+    remote_be_patient(r, options);
     int rc = remote_check_repository(repository, err);
+    if (!rc) {
+        load_notes(&p);
+        rc = push_all(&p, tag, err);
+    }
     if (!rc)
-        rc = push_manifest(&p, image_source_root(src), tag, 0, err);
+        remember(&p);
     free(p.done);
+    free(p.blobs);
+    known_blobs_done(&p.known);
     if (!rc && count)
-        *count = p.count;
+        *count = (struct transfer_count){.bytes = p.manifest_bytes + p.bytes,
+                                         .blobs = p.moved,
+                                         .present = p.present,
+                                         .mounted = p.mounted};
     return wrap(err, rc, "push to %s/%s", r->base.authority, repository);
 }

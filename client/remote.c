@@ -33,15 +33,42 @@ static int parse_host(const struct remote_options *options, struct url *out, str
 static int load_credentials(struct remote *r, const struct remote_options *options,
                             struct error *err)
 {
-    CLEANUP(credentials_done) struct credentials found = {NULL, NULL};
+    CLEANUP(credentials_done) struct credentials found = CREDENTIALS_INIT;
+    CLEANUP(auth_wipe) struct bytes secret = BYTES_INIT;
     if (!options->user != !options->password)
         return fail(err, E_USAGE, "a user name and a password go together");
-    if (options->user)
-        return auth_basic(options->user, options->password, &r->basic, err);
-    int rc = auth_find(options->auth_file, r->base.authority, &found, err);
-    if (!rc && found.user)
-        rc = auth_basic(found.user, found.password, &r->basic, err);
-    return wrap(err, rc, "credentials for %s", r->base.authority);
+    int rc = OK;
+    if (options->user) {
+        rc = auth_basic(options->user, options->password, &secret, err);
+    } else {
+        rc = auth_find(options->auth_file, r->base.authority, options->repository, &found, err);
+        if (!rc && found.user)
+            rc = auth_basic(found.user, found.password, &secret, err);
+        rc = wrap(err, rc, "credentials for %s", r->base.authority);
+    }
+    if (!rc && secret.len)
+        wallet_set_basic(r->wallet, &secret);
+    if (!rc && found.identity)
+        rc = auth_identity(found.identity, &secret, err);
+    if (!rc && found.identity)
+        wallet_set_identity(r->wallet, &secret);
+    return rc;
+}
+
+static int copy_options(struct remote *r, const struct remote_options *options, struct error *err)
+{
+    if (options->token_service) {
+        r->token_service = strdup(options->token_service);
+        if (!r->token_service)
+            return fail_nomem(err);
+    }
+    r->http_options = (struct http_options){
+        .limits = usual_limits,
+        .ca_pem = r->ca_pem.len ? r->ca_pem.data : NULL,
+        .ca_len = r->ca_pem.len,
+        .plain_http = options->plain_http,
+    };
+    return OK;
 }
 
 int remote_open(const struct remote_options *options, struct remote **out, struct error *err)
@@ -49,21 +76,42 @@ int remote_open(const struct remote_options *options, struct remote **out, struc
     CLEANUP(remote_cleanup) struct remote *r = calloc(1, sizeof *r);
     if (!r)
         return fail_nomem(err);
-    int rc = parse_host(options, &r->base, err);
+    int rc = wallet_new(&r->wallet, err);
+    if (!rc)
+        rc = parse_host(options, &r->base, err);
     if (!rc)
         rc = certs_find(options->ca_file, certs_folders, r->base.authority, &r->ca_pem, err);
     if (!rc)
         rc = load_credentials(r, options, err);
-    if (rc)
-        return rc;
-    r->http_options = (struct http_options){
-        .limits = usual_limits,
-        .ca_pem = r->ca_pem.len ? r->ca_pem.data : NULL,
-        .ca_len = r->ca_pem.len,
-        .plain_http = options->plain_http,
-    };
-    *out = TAKE_PTR(r);
-    return OK;
+    if (!rc)
+        rc = copy_options(r, options, err);
+    if (!rc)
+        *out = TAKE_PTR(r);
+    return rc;
+}
+
+int remote_clone(const struct remote *r, const atomic_bool *stop, struct remote **out,
+                 struct error *err)
+{
+    CLEANUP(remote_cleanup) struct remote *c = calloc(1, sizeof *c);
+    if (!c)
+        return fail_nomem(err);
+    c->base = r->base;
+    c->http_options = r->http_options; /* the CA stays the original's until http_open copies it */
+    c->http_options.stop = stop;
+    c->wallet = wallet_hold(r->wallet);
+    c->retry = r->retry;
+    c->notice = r->notice;
+    c->answered = r->answered;
+    if (r->token_service) {
+        c->token_service = strdup(r->token_service);
+        if (!c->token_service)
+            return fail_nomem(err);
+    }
+    int rc = remote_ready(c, err);
+    if (!rc)
+        *out = TAKE_PTR(c);
+    return rc;
 }
 
 void remote_close(struct remote *r)
@@ -72,8 +120,9 @@ void remote_close(struct remote *r)
         return;
     http_close(r->http);
     bytes_done(&r->ca_pem);
-    auth_wipe(&r->basic);
-    auth_wipe(&r->bearer);
+    wallet_drop(r->wallet);
+    auth_wipe(&r->shown);
+    free(r->token_service);
     free(r);
 }
 
@@ -81,6 +130,20 @@ void remote_cleanup(struct remote **r)
 {
     remote_close(*r);
     *r = NULL;
+}
+
+void remote_be_patient(struct remote *r, const struct transfer_options *options)
+{
+    if (r->retry.tries == 0) /* unless its maker said how patient it is */
+        r->retry = retry_transfers;
+    r->notice = (struct retry_notice){options->notice, options->notice_ctx};
+}
+
+void remote_stop_at(struct remote *r, const atomic_bool *stop)
+{
+    r->http_options.stop = stop;
+    if (r->http)
+        http_stop_at(r->http, stop);
 }
 
 int remote_ready(struct remote *r, struct error *err)
@@ -112,13 +175,65 @@ int remote_url(const struct remote *r, struct url *out, struct error *err, const
     return url_set_path(out, err, "%s", path);
 }
 
-const char *remote_authorization(const struct remote *r, const struct url *url)
+int remote_authorize(struct remote *r, struct http_request *request, struct error *err)
 {
-    if (!url_same_origin(url, &r->base))
-        return NULL;
-    if (r->bearer.len)
-        return bytes_text(&r->bearer);
-    return r->basic.len ? bytes_text(&r->basic) : NULL;
+    request->authorization = NULL;
+    if (!url_same_origin(request->url, &r->base))
+        return OK;
+    auth_wipe(&r->shown);
+    int rc = wallet_authorization(r->wallet, &r->shown, &r->generation, err);
+    if (!rc && r->shown.len)
+        request->authorization = bytes_text(&r->shown);
+    return rc;
+}
+
+/* With one answer to a Bearer challenge: a registry that refuses its own fresh token would have us
+ * ask for ever. */
+static int call_once(struct remote *r, struct http_request *request, struct http_response *response,
+                     struct error *err)
+{
+    int rc = remote_authorize(r, request, err);
+    if (!rc)
+        rc = http_perform(r->http, request, response, err);
+    bool own = url_same_origin(request->url, &r->base);
+    r->answered = r->answered || (own && !rc);
+    if (rc || response->status != 401 || !own || strncasecmp(response->challenge, "bearer", 6) != 0)
+        return rc;
+    rc = remote_token_fetch(r, response->challenge, err);
+    if (!rc)
+        rc = remote_authorize(r, request, err);
+    return rc ? rc : http_perform(r->http, request, response, err);
+}
+
+static void say_again(const struct remote *r, const struct http_response *response, int rc,
+                      const struct error *why, int64_t wait_ms)
+{
+    char text[ERROR_MESSAGE_MAX + 80];
+    if (!r->notice.say)
+        return;
+    int n = rc ? snprintf(text, sizeof text, "%s", why->message)
+               : snprintf(text, sizeof text, "registry %s answered with status %d",
+                          r->base.authority, response->status);
+    if (n > 0 && (size_t)n < sizeof text)
+        (void)snprintf(text + n, sizeof text - (size_t)n, "; trying again in %.1f s",
+                       (double)wait_ms / 1000.0);
+    r->notice.say(r->notice.ctx, text);
+}
+
+bool remote_again(struct remote *r, unsigned failed, const struct http_response *response, int *rc,
+                  struct error *err)
+{
+    static const struct error unknown = {0, 0, "the connection was lost"};
+    int64_t wait_ms = -1;
+    if (retry_useful(*rc, response, r->answered))
+        wait_ms = retry_wait_ms(&r->retry, failed, response);
+    if (wait_ms < 0)
+        return false;
+    say_again(r, response, *rc, err ? err : &unknown, wait_ms);
+    int stopped = retry_sleep(wait_ms, r->http_options.stop, err);
+    if (stopped)
+        *rc = stopped;
+    return !stopped;
 }
 
 int remote_call(struct remote *r, struct http_request *request, struct http_response *response,
@@ -127,17 +242,11 @@ int remote_call(struct remote *r, struct http_request *request, struct http_resp
     int rc = remote_ready(r, err);
     if (rc)
         return rc;
-    request->authorization = remote_authorization(r, request->url);
-    rc = http_perform(r->http, request, response, err);
-    if (rc || response->status != 401 || !url_same_origin(request->url, &r->base) ||
-        strncasecmp(response->challenge, "bearer", 6) != 0)
-        return rc;
-    /* Once: a registry that refuses its own fresh token would have us ask for ever. */
-    rc = remote_token_fetch(r, response->challenge, err);
-    if (rc)
-        return rc;
-    request->authorization = remote_authorization(r, request->url);
-    return http_perform(r->http, request, response, err);
+    unsigned failed = 0;
+    do
+        rc = call_once(r, request, response, err);
+    while (!request->source && !request->sink && remote_again(r, ++failed, response, &rc, err));
+    return rc;
 }
 
 /* --- what a status means --- */
@@ -209,9 +318,14 @@ int remote_expect(const struct remote *r, const struct http_response *response, 
     const char *host = r->base.authority;
     if (response->status == 401)
         return fail(err, E_UNAUTHORIZED, "registry %s %s for %s: run 'bulla login %s'%s", host,
-                    r->basic.len ? "does not accept these credentials" : "wants credentials", what,
-                    host, reason);
+                    wallet_has_secret(r->wallet) ? "does not accept these credentials"
+                                                 : "wants credentials",
+                    what, host, reason);
     const struct status_row *row = row_of(response->status);
+    if (response->retry_after_s > 0 && row->code == E_NETWORK)
+        return fail(err, row->code, "registry %s %s (%s, status %d) and asks to wait %lld s%s",
+                    host, row->meaning, what, response->status, (long long)response->retry_after_s,
+                    reason);
     return fail(err, row->code, "registry %s %s (%s, status %d)%s", host, row->meaning, what,
                 response->status, reason);
 }

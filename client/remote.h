@@ -16,11 +16,16 @@
 struct remote;
 
 struct remote_options {
-    const char *host;      /* host[:port] */
-    const char *ca_file;   /* --cacert; NULL: certs.d folders, then the system's store */
+    const char *host;    /* host[:port] */
+    const char *ca_file; /* --cacert; NULL: certs.d folders, then the system's store */
+    const char
+        *repository;       /* entries of auth_file for its parents count; NULL: for the host only */
     const char *auth_file; /* containers-auth.json; NULL: REGISTRY_AUTH_FILE, XDG, ~/.config, … */
     const char *user, *password; /* NULL: from auth_file (login verifies with explicit ones) */
-    bool plain_http;             /* only for the conformance front and unit tests */
+    /* "https://HOST[:PORT]": the password may go to this token service, too; NULL: realm.c decides
+     */
+    const char *token_service;
+    bool plain_http; /* only for the conformance front and unit tests */
 };
 
 int remote_open(const struct remote_options *options, struct remote **out,
@@ -34,11 +39,21 @@ int remote_ping(struct remote *r, struct error *err) MUST_CHECK;
 /* HEAD. *exists is written on success. */
 int remote_blob_exists(struct remote *r, const char *repository, const struct digest *d,
                        bool *exists, struct error *err) MUST_CHECK;
-/* POST + PUT of size bytes from fd (from offset 0), hashed on the way: a source whose bytes do not
- * have digest d is E_DIGEST and nothing becomes visible. */
+struct blob_upload_options {
+    struct store *store; /* remembers where the bytes went, for a second run; NULL: nothing does */
+    const char *from;    /* repository of the same registry that has the blob; NULL: not known */
+    struct progress *progress;
+    bool *mounted; /* out, on success: nothing was sent; may be NULL */
+};
+/*
+ * Mount, or POST + PUT of d->size bytes from fd (from offset 0), hashed on the way: a source whose
+ * bytes do not have digest d is E_DIGEST and nothing becomes visible. Goes on with an upload that
+ * broke off, in this run and from an earlier one. options may be NULL.
+ */
 int remote_blob_upload(struct remote *r, const char *repository, const struct descriptor *d, int fd,
-                       struct progress *progress, struct error *err) MUST_CHECK;
-/* GET into w (not committed). More bytes than size: E_DIGEST as soon as seen. */
+                       const struct blob_upload_options *options, struct error *err) MUST_CHECK;
+/* GET into w (not committed), from where w stands: a writer of blob_writer_resume goes on. More
+ * bytes than size: E_DIGEST as soon as seen. */
 int remote_blob_fetch(struct remote *r, const char *repository, const struct descriptor *d,
                       struct blob_writer *w, struct progress *progress,
                       struct error *err) MUST_CHECK;
@@ -88,16 +103,34 @@ struct transfer_count {
     uint64_t bytes; /* sent or received */
     size_t blobs;   /* moved */
     size_t present; /* already there */
+    size_t mounted; /* push: taken by the registry from another of its repositories */
 };
-/* Pushes everything src holds below its root, then the manifest under tag (and by digest). */
+
+#define TRANSFER_PARALLEL     4 /* blobs at once where the caller does not say */
+#define TRANSFER_PARALLEL_MAX 16
+
+struct transfer_options {
+    struct store *store;       /* pull: where to; push: its notes (sessions, mounts), or NULL */
+    struct progress *progress; /* NULL: nobody watches */
+    unsigned parallel; /* blobs at once, each over its own connection; 0: TRANSFER_PARALLEL */
+    /* Told what is tried again, from any thread: one line of text. NULL: nobody listens. */
+    void (*notice)(void *ctx, const char *text);
+    void *notice_ctx;
+};
+
+/*
+ * Pushes everything src holds below its root, then the manifests (by digest), last the root under
+ * tag. The first failure ends it; what was sent is found again by the next push.
+ */
 int push_image(struct remote *r, struct image_source *src, const char *repository, const char *tag,
-               struct progress *progress, struct transfer_count *count,
+               const struct transfer_options *options, struct transfer_count *count,
                struct error *err) MUST_CHECK;
 /* Fetches root (by digest and size), for an index the child of this platform, config and layers
- * into s, verifying everything; layers are not unpacked. *image gets the image manifest's
- * descriptor. */
+ * into options->store, verifying everything; layers are not unpacked. *image gets the image
+ * manifest's descriptor. What was received of a blob stays in the store's tmp/ for the next pull.
+ */
 int pull_image(struct remote *r, const char *repository, const struct descriptor *root,
-               struct store *s, struct progress *progress, struct transfer_count *count,
+               const struct transfer_options *options, struct transfer_count *count,
                struct descriptor *image, struct error *err) MUST_CHECK;
 
 /* --- containers-auth.json --- */
@@ -105,8 +138,11 @@ int pull_image(struct remote *r, const char *repository, const struct descriptor
 /* File that login writes: REGISTRY_AUTH_FILE, ${XDG_RUNTIME_DIR}/containers/auth.json, or
  * ~/.config/containers/auth.json. Heap text. */
 int auth_file_path(char **out, struct error *err) MUST_CHECK;
+/* Stores or forgets it in the file, or in the credential helper that the file names for host.
+ * Writers take turns, other entries stay. *helper (may be NULL): heap name of the helper, NULL: the
+ * file itself. E_NOTFOUND: there is nothing to forget. */
 int auth_store(const char *file, const char *host, const char *user, const char *password,
-               struct error *err) MUST_CHECK;
-int auth_erase(const char *file, const char *host, struct error *err) MUST_CHECK;
+               char **helper, struct error *err) MUST_CHECK;
+int auth_erase(const char *file, const char *host, char **helper, struct error *err) MUST_CHECK;
 
 #endif

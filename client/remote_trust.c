@@ -100,9 +100,12 @@ static int pair_prepare(struct remote *r, const char *repository, struct remote_
             .method = HTTP_GET,
             .url = &p->url[i],
             .max_body = gets[i]->max,
-            .authorization = remote_authorization(r, &p->url[i]),
         };
     }
+    int rc = remote_authorize(r, &p->request[0], err); /* the same origin, the same value */
+    if (rc)
+        return rc;
+    p->request[1].authorization = p->request[0].authorization;
     return remote_ready(r, err);
 }
 

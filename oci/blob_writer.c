@@ -10,13 +10,17 @@ struct blob_writer {
     struct digest_stream *sha256;
     int64_t size;
     bool spent; /* committed, or broken by a failed write */
+    bool kept;  /* what is there outlives this writer */
 };
 
 void blob_writer_free(struct blob_writer *w)
 {
     if (!w)
         return;
-    temporary_done(&w->file);
+    if (w->kept && w->size > 0)
+        temporary_keep(&w->file);
+    else
+        temporary_done(&w->file);
     digest_stream_free(w->sha256);
     free(w);
 }
@@ -40,6 +44,74 @@ int blob_writer_new(struct store *s, struct blob_writer **out, struct error *err
     if (!rc)
         *out = TAKE_PTR(w);
     return wrap(err, rc, "new blob");
+}
+
+/* What an earlier writer left: how much it is, and its hash. What was written behind our back or
+ * lost with the machine's power shows at the commit. */
+static int read_kept(struct blob_writer *w, struct error *err)
+{
+    uint8_t block[64 << 10];
+    for (;;) {
+        ssize_t n = read(w->file.fd, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_sys(err, errno, "read kept part");
+        if (n == 0)
+            return OK;
+        int rc = digest_stream_update(w->sha256, block, (size_t)n, err);
+        if (rc)
+            return rc;
+        w->size += n;
+    }
+}
+
+int blob_writer_resume(struct store *s, const struct digest *d, struct blob_writer **out,
+                       struct error *err)
+{
+    CLEANUP(blob_writer_cleanup) struct blob_writer *w = calloc(1, sizeof *w);
+    char name[LAYER_NAME_MAX];
+    if (!w)
+        return fail_nomem(err);
+    w->store = s;
+    w->file = (struct temporary)TEMPORARY_INIT;
+    w->kept = true;
+    if (d->alg == DIGEST_NONE)
+        return fail(err, E_INTERNAL, "a kept blob needs a digest");
+    int rc = temporary_kept(s->tmp_fd, store_layer_name(d, name), &w->file, err);
+    if (!rc)
+        rc = digest_stream_new(DIGEST_SHA256, &w->sha256, err);
+    if (!rc)
+        rc = read_kept(w, err);
+    if (!rc)
+        *out = TAKE_PTR(w);
+    return wrap(err, rc, "blob");
+}
+
+int64_t store_part_size(struct store *s, const struct digest *d)
+{
+    char name[LAYER_NAME_MAX];
+    return temporary_kept_size(s->tmp_fd, store_layer_name(d, name));
+}
+
+int blob_writer_restart(struct blob_writer *w, struct error *err)
+{
+    digest_stream_cleanup(&w->sha256);
+    if (ftruncate(w->file.fd, 0) || lseek(w->file.fd, 0, SEEK_SET) != 0)
+        return fail_sys(err, errno, "empty a part");
+    w->size = 0;
+    w->spent = false;
+    return digest_stream_new(DIGEST_SHA256, &w->sha256, err);
+}
+
+int64_t blob_writer_size(const struct blob_writer *w)
+{
+    return w->size;
+}
+
+void blob_writer_forget(struct blob_writer *w)
+{
+    w->kept = false;
 }
 
 int blob_writer_write(struct blob_writer *w, const void *data, size_t len, struct error *err)
@@ -83,6 +155,7 @@ static int publish(struct blob_writer *w, const struct digest *d, struct error *
     if (rc)
         return rc;
     w->spent = true;
+    w->kept = false;
     folder =
         openat(w->store->blobs_fd, digest_alg_name(d->alg), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)

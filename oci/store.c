@@ -49,6 +49,11 @@ static int open_folder(int images_fd, const char *name, int *fd, struct error *e
     return rc ? rc : wrap(err, store_check_private(*fd, err), "folder '%s'", name);
 }
 
+int store_folder_open(struct store *s, const char *name, int *fd, struct error *err)
+{
+    return open_folder(s->images_fd, name, fd, err);
+}
+
 static int open_folders(struct store *s, struct error *err)
 {
     int rc = store_check_private(s->images_fd, err);

@@ -22,6 +22,22 @@ void store_cleanup(struct store **s);
 /* Writing a blob: begin, write…, commit. Nothing is visible before commit; blob_writer_free without
  * commit leaves no trace. */
 int blob_writer_new(struct store *s, struct blob_writer **out, struct error *err) MUST_CHECK;
+/*
+ * A writer whose bytes outlive it: what an earlier one left under this digest is there already
+ * (blob_writer_size) and was hashed again; nothing says that it is right before the commit does.
+ * blob_writer_free keeps what was written unless blob_writer_forget was called. E_BUSY: another
+ * writer, in whatever process, works on it.
+ */
+int blob_writer_resume(struct store *s, const struct digest *d, struct blob_writer **out,
+                       struct error *err) MUST_CHECK;
+/* How much of it is there now, whoever writes it; 0: nothing. For those who wait. */
+int64_t store_part_size(struct store *s, const struct digest *d);
+/* From the first byte again. */
+int blob_writer_restart(struct blob_writer *w, struct error *err) MUST_CHECK;
+/* Bytes written so far, kept ones included. */
+int64_t blob_writer_size(const struct blob_writer *w);
+/* blob_writer_free will leave no trace. */
+void blob_writer_forget(struct blob_writer *w);
 int blob_writer_write(struct blob_writer *w, const void *data, size_t len,
                       struct error *err) MUST_CHECK;
 /* Checks digest and size (size < 0: any) of what was written: E_DIGEST. Present blob: fine. */
@@ -32,6 +48,10 @@ int blob_writer_finish(struct blob_writer *w, struct digest *digest, int64_t *si
                        struct error *err) MUST_CHECK;
 void blob_writer_free(struct blob_writer *w);
 void blob_writer_cleanup(struct blob_writer **w);
+
+/* The private folder HOME/images/<name> for notes of other layers (what was sent where), made if
+ * need be. E_DENIED where others may write to it. */
+int store_folder_open(struct store *s, const char *name, int *fd, struct error *err) MUST_CHECK;
 
 int store_blob_put(struct store *s, const void *data, size_t len, struct digest *out,
                    struct error *err) MUST_CHECK;

@@ -160,6 +160,7 @@ int collection_init(const struct collection_owner *owner, const struct reference
     CLEANUP(role_signers_done) struct role_signers root = {.n = 0}, targets = {.n = 0};
     CLEANUP(remote_cleanup) struct remote *remote = NULL;
     struct remote_options options = {.host = ref->host,
+                                     .repository = ref->repository,
                                      .ca_file = owner->verify->ca_file,
                                      .auth_file = owner->verify->auth_file};
     bool shared = o->n_targets_keys == 0;

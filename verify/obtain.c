@@ -135,14 +135,21 @@ int image_open(struct store *s, const struct descriptor *root, const struct tuf_
 static int pull(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
                 struct error *err)
 {
-    struct remote_options options = {
-        .host = ref->host, .ca_file = o->verify->ca_file, .auth_file = o->verify->auth_file};
+    struct remote_options options = {.host = ref->host,
+                                     .repository = ref->repository,
+                                     .ca_file = o->verify->ca_file,
+                                     .auth_file = o->verify->auth_file};
+    const struct transfer_options transfer = {.store = o->store,
+                                              .progress = o->progress,
+                                              .parallel = o->parallel,
+                                              .notice = o->notice,
+                                              .notice_ctx = o->notice_ctx};
     CLEANUP(remote_cleanup) struct remote *remote = NULL;
     struct descriptor image;
     int rc = remote_open(&options, &remote, err);
     if (!rc)
-        rc = pull_image(remote, ref->repository, &out->verdict.manifest, o->store, o->progress,
-                        &out->moved, &image, err);
+        rc = pull_image(remote, ref->repository, &out->verdict.manifest, &transfer, &out->moved,
+                        &image, err);
     return rc;
 }
 

@@ -34,6 +34,10 @@ struct obtain_options {
     const struct verify_options *verify;
     struct store *store;
     struct progress *progress; /* NULL: quiet */
+    unsigned parallel;         /* blobs at once; 0: the usual number */
+    /* Told what is tried again, from any thread: one line. NULL: nobody listens. */
+    void (*notice)(void *ctx, const char *text);
+    void *notice_ctx;
     enum pull_when pull;
     bool unpack; /* layers are unpacked too */
     bool repair; /* pull: what is damaged in the store is fetched and unpacked anew */

@@ -13,6 +13,7 @@ int trust_session_remote(struct trust_session *s, struct remote **out, struct er
 {
     if (!s->remote) {
         struct remote_options options = {.host = s->ref.host,
+                                         .repository = s->repository,
                                          .ca_file = s->options->ca_file,
                                          .auth_file = s->options->auth_file};
         int rc = remote_open(&options, &s->remote, err);

@@ -20,6 +20,7 @@ struct script_server {
     char host[32];
     pthread_t acceptor;
     pthread_mutex_t lock;
+    size_t cut;        /* 0: bodies are read whole */
     int n_connections; /* accepted; fds and threads below are filled up to here */
     int fds[MAX_CONNECTIONS];
     pthread_t threads[MAX_CONNECTIONS];
@@ -99,18 +100,31 @@ static bool read_head(int fd, struct script_request *q)
     return false;
 }
 
-static void read_body(int fd, struct script_request *q)
+/* How much of a body of len bytes is read. */
+static unsigned long long wanted(struct script_server *s, unsigned long long len)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->cut && len > s->cut) {
+        len = s->cut;
+        s->cut = 0;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return len;
+}
+
+static void read_body(struct script_server *s, int fd, struct script_request *q)
 {
     char value[32], block[65536];
-    unsigned long long left =
+    unsigned long long all =
         strtoull(script_header(q, "Content-Length", value, sizeof value), NULL, 10);
+    unsigned long long read = wanted(s, all), left = read;
     while (left && q->body.len < MAX_BODY) {
         ssize_t got = recv(fd, block, left < sizeof block ? left : sizeof block, 0);
         if (got <= 0 || bytes_append(&q->body, block, (size_t)got, NULL))
             break;
         left -= (size_t)got;
     }
-    q->body_complete = left == 0;
+    q->body_complete = left == 0 && read == all;
 }
 
 static void *serve(void *argument)
@@ -119,7 +133,7 @@ static void *serve(void *argument)
     CLEANUP(cleanup_free) struct script_request *q = calloc(1, sizeof *q);
     bool go_on = q != NULL;
     while (go_on && read_head(c->fd, q)) {
-        read_body(c->fd, q);
+        read_body(c->server, c->fd, q);
         go_on = c->server->handler(c->server->ctx, c->fd, q);
         bytes_clear(&q->body);
     }
@@ -185,6 +199,13 @@ int script_server_connections(struct script_server *s)
     int n = s->n_connections;
     (void)pthread_mutex_unlock(&s->lock);
     return n;
+}
+
+void script_server_cut_body(struct script_server *s, size_t bytes)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->cut = bytes;
+    (void)pthread_mutex_unlock(&s->lock);
 }
 
 void script_server_stop(struct script_server *s)

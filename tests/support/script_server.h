@@ -31,6 +31,10 @@ void script_server_stop(struct script_server *s);
 /* Connections accepted so far. */
 int script_server_connections(struct script_server *s);
 
+/* The next body longer than `bytes` is read up to there only: the handler gets it incomplete, and
+ * closing then breaks the connection under the client. Once; 0: not. */
+void script_server_cut_body(struct script_server *s, size_t bytes);
+
 /* --- for handlers --- */
 
 /* Writes all of it; false where the client has gone. */

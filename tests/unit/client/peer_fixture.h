@@ -39,6 +39,7 @@ struct fixture {
     int deletes;
     bool complete; /* a whole PUT body came */
     int blocks;    /* of 16 KiB that an endless body had taken */
+    void *more;    /* a test file's own */
     struct error err;
 };
 

@@ -31,14 +31,14 @@ static int set_up(void **state)
 
 static int find(const char *file, const char *host, struct credentials *c, struct error *err)
 {
-    *c = (struct credentials){NULL, NULL};
-    return auth_find(file, host, c, err);
+    *c = (struct credentials)CREDENTIALS_INIT;
+    return auth_find(file, host, NULL, c, err);
 }
 
 static void expect(const char *file, const char *host, const char *user, const char *password)
 {
     struct error err = ERROR_INIT;
-    CLEANUP(credentials_done) struct credentials c = {NULL, NULL};
+    CLEANUP(credentials_done) struct credentials c = CREDENTIALS_INIT;
     if (find(file, host, &c, &err))
         fail_msg("%s", err.message);
     if (!user) {
@@ -58,16 +58,16 @@ static void what_is_stored_is_found(void **state)
     struct stat st;
     const char *file = scratch_name(s, "new/folder/auth.json");
     expect(file, "h:1", NULL, NULL);
-    assert_int_equal(auth_store(file, "h:1", "anna", "p:a s\xc3\xa4", &err), OK);
-    assert_int_equal(auth_store(file, "h:2", "bert", "", &err), OK);
-    assert_int_equal(auth_store(file, "h:1", "anna", "new", &err), OK);
+    assert_int_equal(auth_store(file, "h:1", "anna", "p:a s\xc3\xa4", NULL, &err), OK);
+    assert_int_equal(auth_store(file, "h:2", "bert", "", NULL, &err), OK);
+    assert_int_equal(auth_store(file, "h:1", "anna", "new", NULL, &err), OK);
     expect(file, "h:1", "anna", "new");
     expect(file, "h:2", "bert", "");
     expect(file, "h", NULL, NULL);
     assert_int_equal(stat(file, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    assert_int_equal(auth_erase(file, "h:1", &err), OK);
-    assert_int_equal(auth_erase(file, "h:1", &err), E_NOTFOUND);
+    assert_int_equal(auth_erase(file, "h:1", NULL, &err), OK);
+    assert_int_equal(auth_erase(file, "h:1", NULL, &err), E_NOTFOUND);
     expect(file, "h:1", NULL, NULL);
     expect(file, "h:2", "bert", "");
 }
@@ -81,7 +81,7 @@ static void other_entries_survive(void **state)
     scratch_write_text(s, "a.json",
                        "{\"credHelpers\":{\"gcr.io\":\"gcloud\"},\"x\":[1,null,\"\\u00e4\"],"
                        "\"auths\":{\"quay.io/ns\":{\"auth\":\"YTpi\",\"y\":true}}}");
-    assert_int_equal(auth_store(scratch_name(s, "a.json"), "h", "u", "p", &err), OK);
+    assert_int_equal(auth_store(scratch_name(s, "a.json"), "h", "u", "p", NULL, &err), OK);
     assert_int_equal(file_read(s->fd, "a.json", 4096, &text, &err), OK);
     assert_int_equal(js_parse(text.data, text.len, &root, &err), OK);
     assert_string_equal(js_text(js_get(js_get(root, "credHelpers"), "gcr.io")), "gcloud");
@@ -106,7 +106,7 @@ static void odd_files_are_left_alone(void **state)
         struct error err = ERROR_INIT;
         CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
         scratch_write_text(s, "odd.json", odd[i]);
-        assert_int_equal(auth_store(scratch_name(s, "odd.json"), "h", "u", "secret", &err),
+        assert_int_equal(auth_store(scratch_name(s, "odd.json"), "h", "u", "secret", NULL, &err),
                          E_INVALID);
         assert_null(strstr(err.message, "secret"));
         assert_int_equal(file_read(s->fd, "odd.json", 4096, &text, &err), OK);
@@ -114,39 +114,90 @@ static void odd_files_are_left_alone(void **state)
     }
 }
 
+static int parse(const char *text, const char *host, const char *repository, struct auth_entry *out,
+                 struct error *err)
+{
+    *out = (struct auth_entry){CREDENTIALS_INIT, NULL};
+    return auth_parse(text, strlen(text), host, repository, out, err);
+}
+
 static void unusable_entries_say_why(void **state)
 {
     (void)state;
     static const struct {
         const char *text;
-        int code;
         const char *says;
     } cases[] = {
-        {"{\"credHelpers\":{\"h\":\"pass\"}}", E_UNSUPPORTED, "pass"},
-        {"{\"credsStore\":\"desktop\",\"auths\":{\"h\":{}}}", E_UNSUPPORTED, "desktop"},
-        {"{\"auths\":{\"h\":{\"identitytoken\":\"geheim\"}}}", E_UNSUPPORTED, "identity token"},
-        {"{\"auths\":{\"h\":{\"auth\":\"geheim\"}}}", E_INVALID, "auth"},
-        {"{\"auths\":{\"h\":{\"auth\":\"Z2VoZWlt\"}}}", E_INVALID, "user:password"},
-        {"{\"auths\":{\"h\":{\"auth\":\"OnA=\"}}}", E_INVALID, "user:password"},
-        {"{\"auths\":{\"h\":{\"auth\":\"dTpwAHg=\"}}}", E_INVALID, "user:password"},
-        {"{\"auths\":{\"h\":{\"auth\":7}}}", E_INVALID, "auth"},
-        {"{\"auths\":{\"h\":[]}}", E_INVALID, "object"},
-        {"{\"auths\":7}", E_INVALID, "auths"},
-        {"7", E_INVALID, "object"},
+        {"{\"credHelpers\":{\"h\":\"../geheim\"}}", "no name of a credential helper"},
+        {"{\"credHelpers\":{\"h\":\"-x\"}}", "no name of a credential helper"},
+        {"{\"credHelpers\":{\"h\":7}}", "'h' must be"},
+        {"{\"credHelpers\":7}", "credHelpers"},
+        {"{\"credsStore\":\"a b\",\"auths\":{\"h\":{}}}", "no name of a credential helper"},
+        {"{\"auths\":{\"h\":{\"auth\":\"geheim\"}}}", "auth"},
+        {"{\"auths\":{\"h\":{\"auth\":\"Z2VoZWlt\"}}}", "user:password"},
+        {"{\"auths\":{\"h\":{\"auth\":\"OnA=\"}}}", "user:password"},
+        {"{\"auths\":{\"h\":{\"auth\":\"dTpwAHg=\"}}}", "user:password"},
+        {"{\"auths\":{\"h\":{\"auth\":7}}}", "auth"},
+        {"{\"auths\":{\"h\":{\"identitytoken\":7}}}", "identitytoken"},
+        {"{\"auths\":{\"h\":[]}}", "object"},
+        {"{\"auths\":7}", "auths"},
+        {"7", "object"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err = ERROR_INIT;
-        struct credentials c = {NULL, NULL};
-        assert_int_equal(auth_parse(cases[i].text, strlen(cases[i].text), "h", &c, &err),
-                         cases[i].code);
-        assert_non_null(strstr(err.message, cases[i].says));
-        assert_null(strstr(err.message, "geheim"));
-        assert_null(c.user);
+        struct auth_entry e;
+        assert_int_equal(parse(cases[i].text, "h", NULL, &e, &err), E_INVALID);
+        if (!strstr(err.message, cases[i].says))
+            fail_msg("%s: '%s'", cases[i].text, err.message);
+        assert_true(i < 2 || !strstr(err.message, "geheim"));
+        assert_null(e.credentials.user);
+        assert_null(e.helper);
     }
-    struct credentials c = {NULL, NULL};
-    const char *other = "{\"credsStore\":\"desktop\",\"HttpHeaders\":{\"x\":1.5},\"auths\":{}}";
-    assert_int_equal(auth_parse(other, strlen(other), "h", &c, NULL), OK);
-    assert_null(c.user);
+}
+
+static void entries_have_every_form(void **state)
+{
+    (void)state;
+    static const char a[] =
+        "{\"credsStore\":\"desktop\",\"HttpHeaders\":{\"x\":1.5},"
+        "\"credHelpers\":{\"gcr.example\":\"gcloud\"},"
+        "\"auths\":{\"h\":{\"auth\":\"aDpo\"},\"h/a\":{\"auth\":\"YTph\"},"
+        "\"h/a/"
+        "b\":{\"auth\":\"Yjpi\"},\"kept\":{},\"ident\":{\"auth\":\"\",\"identitytoken\":\"t0k\"},"
+        "\"https://old.example/v1/\":{\"auth\":\"bzpv\"},"
+        "\"https://index.docker.io/v1/\":{\"auth\":\"ZDpk\"},"
+        "\"https://u@evil.example/v1/\":{\"auth\":\"ZTpl\"}}}";
+    static const struct {
+        const char *host, *repository, *user, *identity, *helper;
+    } cases[] = {
+        {"h", NULL, "h", NULL, NULL},
+        {"h", "x/y", "h", NULL, NULL},
+        {"h", "a", "a", NULL, NULL},
+        {"h", "a/x", "a", NULL, NULL},
+        {"h", "ab", "h", NULL, NULL},
+        {"h", "a/b", "b", NULL, NULL},
+        {"h", "a/b/c/d", "b", NULL, NULL},
+        {"h:1", "a/b", NULL, NULL, NULL},
+        {"kept", "a", NULL, NULL, "desktop"},
+        {"gcr.example", "a", NULL, NULL, "gcloud"},
+        {"ident", NULL, NULL, "t0k", NULL},
+        {"old.example", "a", "o", NULL, NULL},
+        {"registry-1.docker.io", "library/x", "d", NULL, NULL},
+        {"evil.example", NULL, NULL, NULL, NULL},
+        {"nobody", NULL, NULL, NULL, NULL}, /* an unlisted host starts no helper */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err = ERROR_INIT;
+        CLEANUP(auth_entry_done) struct auth_entry e;
+        assert_int_equal(parse(a, cases[i].host, cases[i].repository, &e, &err), OK);
+        const char *got[] = {e.credentials.user, e.credentials.identity, e.helper};
+        const char *want[] = {cases[i].user, cases[i].identity, cases[i].helper};
+        for (int k = 0; k < 3; k++)
+            if (!got[k] != !want[k] || (got[k] && strcmp(got[k], want[k]) != 0))
+                fail_msg("%s/%s: got '%s', want '%s'", cases[i].host,
+                         cases[i].repository ? cases[i].repository : "", got[k] ? got[k] : "-",
+                         want[k] ? want[k] : "-");
+    }
 }
 
 static void the_usual_files_are_asked_in_order(void **state)
@@ -154,13 +205,14 @@ static void the_usual_files_are_asked_in_order(void **state)
     const struct scratch *s = *state;
     struct error err = ERROR_INIT;
     CLEANUP(cleanup_free) char *path = NULL;
-    assert_int_equal(auth_store(scratch_name(s, ".docker/config.json"), "h", "d", "4", &err), OK);
+    assert_int_equal(auth_store(scratch_name(s, ".docker/config.json"), "h", "d", "4", NULL, &err),
+                     OK);
     expect(NULL, "h", "d", "4");
     assert_int_equal(
-        auth_store(scratch_name(s, ".config/containers/auth.json"), "h", "c", "3", &err), OK);
+        auth_store(scratch_name(s, ".config/containers/auth.json"), "h", "c", "3", NULL, &err), OK);
     expect(NULL, "h", "c", "3");
-    assert_int_equal(auth_store(scratch_name(s, "run/containers/auth.json"), "h", "r", "2", &err),
-                     OK);
+    assert_int_equal(
+        auth_store(scratch_name(s, "run/containers/auth.json"), "h", "r", "2", NULL, &err), OK);
     expect(NULL, "h", "r", "2");
     assert_int_equal(auth_file_path(&path, &err), OK);
     assert_string_equal(path, scratch_name(s, "run/containers/auth.json"));
@@ -184,8 +236,8 @@ static void user_names_are_checked(void **state)
     struct error err = ERROR_INIT;
     CLEANUP(auth_wipe) struct bytes basic = BYTES_INIT;
     const char *file = scratch_name(s, "u.json");
-    assert_int_equal(auth_store(file, "h", "", "p", &err), E_USAGE);
-    assert_int_equal(auth_store(file, "h", "a:b", "p", &err), E_USAGE);
+    assert_int_equal(auth_store(file, "h", "", "p", NULL, &err), E_USAGE);
+    assert_int_equal(auth_store(file, "h", "a:b", "p", NULL, &err), E_USAGE);
     assert_int_equal(access(file, F_OK), -1);
     assert_int_equal(auth_basic("Aladdin", "open sesame", &basic, &err), OK);
     assert_string_equal(bytes_text(&basic), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="); /* RFC 7617 2 */
@@ -218,9 +270,9 @@ static void a_registrys_own_ca_is_found(void **state)
 static int store_and_find(void *context, struct error *err)
 {
     const struct scratch *s = context;
-    CLEANUP(credentials_done) struct credentials c = {NULL, NULL};
-    int rc = auth_store(scratch_name(s, "run/containers/auth.json"), "h", "u", "p", err);
-    return rc ? rc : auth_find(NULL, "h", &c, err);
+    CLEANUP(credentials_done) struct credentials c = CREDENTIALS_INIT;
+    int rc = auth_store(scratch_name(s, "run/containers/auth.json"), "h", "u", "p", NULL, err);
+    return rc ? rc : auth_find(NULL, "h", "a", &c, err);
 }
 
 static void failing_allocations_are_errors(void **state)
@@ -232,13 +284,10 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(what_is_stored_is_found),
-        CASE(other_entries_survive),
-        CASE(odd_files_are_left_alone),
-        CASE(unusable_entries_say_why),
-        CASE(the_usual_files_are_asked_in_order),
-        CASE(user_names_are_checked),
-        CASE(a_registrys_own_ca_is_found),
+        CASE(what_is_stored_is_found),        CASE(other_entries_survive),
+        CASE(odd_files_are_left_alone),       CASE(unusable_entries_say_why),
+        CASE(entries_have_every_form),        CASE(the_usual_files_are_asked_in_order),
+        CASE(user_names_are_checked),         CASE(a_registrys_own_ca_is_found),
         CASE(failing_allocations_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

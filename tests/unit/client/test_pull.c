@@ -162,7 +162,8 @@ static int pull(struct fixture *f, const struct descriptor *root, struct transfe
                 struct descriptor *image)
 {
     f->err = (struct error)ERROR_INIT;
-    return pull_image(f->remote, REPO, root, f->store, NULL, count, image, &f->err);
+    const struct transfer_options options = {.store = f->store};
+    return pull_image(f->remote, REPO, root, &options, count, image, &f->err);
 }
 
 static void expect_refused(struct fixture *f, const struct descriptor *root, int code,

@@ -6,6 +6,7 @@
 #include "tests/support/script_server.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -21,9 +22,11 @@ struct fixture {
     struct store *store;
     struct remote *remote;
     struct script_server *server;
+    pthread_mutex_t lock;
     char present[4096]; /* digests the registry has, one behind the other */
     char order[8192];   /* "PUT blob sha256:…\n", "PUT manifest v1 TYPE\n" */
     int posts;
+    unsigned parallel;   /* 0: the usual number */
     const char *fail_at; /* a PUT whose target holds this is answered with 500 */
     struct error err;
 };
@@ -50,9 +53,8 @@ static bool put_blob(struct fixture *f, int fd, const struct script_request *q)
     return script_reply(fd, 201, "", "");
 }
 
-static bool keep_all(void *ctx, int fd, const struct script_request *q)
+static bool keep_one(struct fixture *f, int fd, const struct script_request *q)
 {
-    struct fixture *f = ctx;
     const char *last = strrchr(q->target, '/') + 1;
     char type[MEDIA_TYPE_MAX + 1], more[MEDIA_TYPE_MAX + 2];
     if (f->fail_at && strcmp(q->method, "PUT") == 0 && strstr(q->target, f->fail_at))
@@ -70,6 +72,16 @@ static bool keep_all(void *ctx, int fd, const struct script_request *q)
     return script_reply(fd, 201, "", "");
 }
 
+/* Connections have threads of their own. */
+static bool keep_all(void *ctx, int fd, const struct script_request *q)
+{
+    struct fixture *f = ctx;
+    (void)pthread_mutex_lock(&f->lock);
+    bool more = keep_one(f, fd, q);
+    (void)pthread_mutex_unlock(&f->lock);
+    return more;
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -79,6 +91,7 @@ static int set_up(void **state)
     f->scratch = scratch;
     (void)setenv("REGISTRY_AUTH_FILE", "/nonexistent/auth.json", 1);
     assert_int_equal(store_open(f->scratch->path, &f->store, &f->err), OK);
+    (void)pthread_mutex_init(&f->lock, NULL);
     f->server = script_server_start(keep_all, f);
     struct remote_options options = {.host = script_server_host(f->server), .plain_http = true};
     assert_int_equal(remote_open(&options, &f->remote, &f->err), OK);
@@ -141,7 +154,8 @@ static int push(struct fixture *f, const struct descriptor *root, const char *ta
     CLEANUP(image_source_cleanup) struct image_source *src = NULL;
     assert_int_equal(store_name_set(f->store, "app:v1", root, &f->err), OK);
     assert_int_equal(image_source_open(f->store, "store:app:v1", &src, &f->err), OK);
-    return push_image(f->remote, src, REPO, tag, NULL, count, &f->err);
+    const struct transfer_options options = {.store = f->store, .parallel = f->parallel};
+    return push_image(f->remote, src, REPO, tag, &options, count, &f->err);
 }
 
 /* A line of the order: "blob sha256:…" or "manifest sha256:… TYPE". */
@@ -160,6 +174,7 @@ static void what_is_named_comes_first(void **state)
     struct image im = make_image(f, "{}");
     struct transfer_count count = {0};
     char want[4096] = "";
+    f->parallel = 1; /* for an order that can be told */
     if (push(f, &im.manifest, "v1", &count))
         fail_msg("%s", f->err.message);
     append_line(want, sizeof want, "blob", &im.config);
@@ -189,12 +204,13 @@ static void children_come_before_their_index(void **state)
                    "\",\"manifests\":[%s,%s]}",
                    describe(&a.manifest), describe(&b.manifest));
     struct descriptor root = put(f, MEDIA_OCI_INDEX, text);
+    f->parallel = 1; /* for an order that can be told */
     if (push(f, &root, "v1", NULL))
         fail_msg("%s", f->err.message);
     append_line(want, sizeof want, "blob", &a.config);
     append_line(want, sizeof want, "blob", &a.layer);
-    append_line(want, sizeof want, "manifest", &a.manifest);
     append_line(want, sizeof want, "blob", &b.config);
+    append_line(want, sizeof want, "manifest", &a.manifest);
     append_line(want, sizeof want, "manifest", &b.manifest);
     append_line(want, sizeof want, "manifest", &root);
     strcat(want, "manifest v1 " MEDIA_OCI_INDEX "\n");

@@ -350,7 +350,7 @@ static void passwords_come_from_the_auth_file(void **state)
     f->server = script_server_start(answer_as_told, f);
     const char *host = script_server_host(f->server);
     const char *file = scratch_name(f->scratch, "auth.json");
-    assert_int_equal(auth_store(file, host, "anna", "secret", &f->err), OK);
+    assert_int_equal(auth_store(file, host, "anna", "secret", NULL, &f->err), OK);
     struct remote_options options = {.host = host, .auth_file = file, .plain_http = true};
     assert_int_equal(remote_open(&options, &f->remote, &f->err), OK);
     assert_int_equal(remote_ping(f->remote, &f->err), OK);
