@@ -336,20 +336,26 @@ static bool never(void *ctx, int fd, const struct script_request *q)
     return script_reply(fd, 200, "", "the layer");
 }
 
-/* `urls` and `data` of a descriptor are other people's word for what it holds. */
-static void urls_of_layers_are_not_asked(void **state)
+/* A manifest whose only layer carries `extra` beside digest and size. */
+static struct descriptor with_extra(struct fixture *f, const struct image *im, const char *extra)
 {
-    struct fixture *f = *state;
-    char text[2048], extra[256];
-    struct script_server *other = script_server_start(never, NULL);
-    struct image im = simple_image(f);
-    (void)snprintf(extra, sizeof extra, ",\"urls\":[\"http://%s/x\"],\"data\":\"AAAA\"",
-                   script_server_host(other));
+    char text[2048];
     (void)snprintf(text, sizeof text,
                    "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_MANIFEST
                    "\",\"config\":%s,\"layers\":[%s]}",
-                   describe(&im.config, ""), describe(&im.layer, extra));
-    struct descriptor root = add(f, MEDIA_OCI_MANIFEST, text), image;
+                   describe(&im->config, ""), describe(&im->layer, extra));
+    return add(f, MEDIA_OCI_MANIFEST, text);
+}
+
+/* `urls` lead anywhere: they are never asked. */
+static void urls_of_layers_are_not_asked(void **state)
+{
+    struct fixture *f = *state;
+    char extra[256];
+    struct script_server *other = script_server_start(never, NULL);
+    struct image im = simple_image(f);
+    (void)snprintf(extra, sizeof extra, ",\"urls\":[\"http://%s/x\"]", script_server_host(other));
+    struct descriptor root = with_extra(f, &im, extra), image;
     content_of(f, &im.layer)->missing = true;
     int missing = pull(f, &root, NULL, &image);
     content_of(f, &im.layer)->missing = false;
@@ -359,6 +365,38 @@ static void urls_of_layers_are_not_asked(void **state)
     assert_int_equal(missing, E_NOTFOUND);
     assert_int_equal(present, OK);
     assert_int_equal(connections, 0);
+}
+
+/* Embedded data must be what the digest says; it never stands in for the layer either. */
+static void embedded_data_must_agree(void **state)
+{
+    struct fixture *f = *state;
+    struct image im = simple_image(f);
+    struct descriptor bad = with_extra(f, &im, ",\"data\":\"AAAA\"");
+    expect_refused(f, &bad, E_DIGEST, "data");
+    assert_int_equal(content_of(f, &im.layer)->asked, 0);
+    /* base64 of "the layer" */
+    struct descriptor good = with_extra(f, &im, ",\"data\":\"dGhlIGxheWVy\""), image;
+    assert_int_equal(pull(f, &good, NULL, &image), OK);
+    assert_int_equal(content_of(f, &im.layer)->asked, 1);
+}
+
+static void sizes_that_are_none_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const sizes[] = {"-1", "9223372036854775808", "1.5", "\"9\"", "null"};
+    struct image im = simple_image(f);
+    char text[2048], digest[DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        (void)snprintf(text, sizeof text,
+                       "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_MANIFEST
+                       "\",\"config\":%s,\"layers\":[{\"mediaType\":\"" MEDIA_OCI_LAYER
+                       "\",\"digest\":\"%s\",\"size\":%s}]}",
+                       describe(&im.config, ""), digest_format(&im.layer.digest, digest), sizes[i]);
+        struct descriptor root = add(f, MEDIA_OCI_MANIFEST, text);
+        expect_refused(f, &root, E_INVALID, "");
+    }
+    assert_int_equal(content_of(f, &im.layer)->asked, 0);
 }
 
 int main(void)
@@ -375,6 +413,8 @@ int main(void)
         CASE(indexes_without_a_match_are_refused),
         CASE(artifacts_are_no_images),
         CASE(urls_of_layers_are_not_asked),
+        CASE(embedded_data_must_agree),
+        CASE(sizes_that_are_none_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
