@@ -16,8 +16,11 @@
 struct raw {
     char *listen, *data_dir, *user;
     struct {
-        char *certificate, *key;
+        char *certificate, *key, *client_ca;
     } tls;
+    struct {
+        char *public_url, *token_lifetime, *token_key_lifetime, *api_token_max_lifetime;
+    } access;
     struct {
         char *socket, *data_dir, *passphrase_file, *user, *timestamp_lifetime, *snapshot_lifetime;
     } signer;
@@ -49,8 +52,13 @@ struct raw {
             CYAML_VALUE_STRING(CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER, char *, 1, MAX_VALUE)},   \
     }
 
-static const cyaml_schema_field_t tls_fields[] = {PART(tls, "certificate", certificate),
-                                                  PART(tls, "key", key), CYAML_FIELD_END};
+static const cyaml_schema_field_t tls_fields[] = {
+    PART(tls, "certificate", certificate), PART(tls, "key", key), PART(tls, "clientCa", client_ca),
+    CYAML_FIELD_END};
+static const cyaml_schema_field_t access_fields[] = {
+    PART(access, "publicUrl", public_url), PART(access, "tokenLifetime", token_lifetime),
+    PART(access, "tokenKeyLifetime", token_key_lifetime),
+    PART(access, "apiTokenMaxLifetime", api_token_max_lifetime), CYAML_FIELD_END};
 static const cyaml_schema_field_t signer_fields[] = {
     PART(signer, "socket", socket),
     PART(signer, "dataDir", data_dir),
@@ -81,6 +89,7 @@ static const cyaml_schema_field_t top_fields[] = {
     TEXT("dataDir", data_dir),
     TEXT("user", user),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, struct raw, tls, tls_fields),
+    CYAML_FIELD_MAPPING("access", CYAML_FLAG_OPTIONAL, struct raw, access, access_fields),
     CYAML_FIELD_MAPPING("signer", CYAML_FLAG_OPTIONAL, struct raw, signer, signer_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
     CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
@@ -286,7 +295,16 @@ static int parse(const struct bytes *text, struct raw **out, struct error *err)
 
 /* --- values --- */
 
-enum kind { KIND_LISTEN, KIND_PATH, KIND_NAME, KIND_DURATION, KIND_SIZE, KIND_COUNT, KIND_CHOICE };
+enum kind {
+    KIND_LISTEN,
+    KIND_ORIGIN,
+    KIND_PATH,
+    KIND_NAME,
+    KIND_DURATION,
+    KIND_SIZE,
+    KIND_COUNT,
+    KIND_CHOICE
+};
 
 struct leaf {
     const char *section, *key; /* section "" for the top */
@@ -314,6 +332,16 @@ static const struct leaf leaves[] = {
     {"tls", "certificate", AT(tls.certificate), TO(tls.certificate), KIND_PATH, "tls/server.crt", 0,
      0, NULL},
     {"tls", "key", AT(tls.key), TO(tls.key), KIND_PATH, "tls/server.key", 0, 0, NULL},
+    {"tls", "clientCa", AT(tls.client_ca), TO(tls.client_ca), KIND_PATH, NULL, 0, 0, NULL},
+    {"access", "publicUrl", AT(access.public_url), TO(access.public_host), KIND_ORIGIN, NULL, 0, 0,
+     NULL},
+    /* Clients take less than a minute for a minute. */
+    {"access", "tokenLifetime", AT(access.token_lifetime), TO(access.token_lifetime_s),
+     KIND_DURATION, "5m", 60, 3600, NULL},
+    {"access", "tokenKeyLifetime", AT(access.token_key_lifetime), TO(access.token_key_lifetime_s),
+     KIND_DURATION, "30d", 3600, 10 * YEAR, NULL},
+    {"access", "apiTokenMaxLifetime", AT(access.api_token_max_lifetime),
+     TO(access.api_token_max_lifetime_s), KIND_DURATION, "90d", 60, 10 * YEAR, NULL},
     {"signer", "socket", AT(signer.socket), TO(signer.socket), KIND_PATH, "run/signer.sock", 0,
      sizeof((struct sockaddr_un *)0)->sun_path - 1, NULL},
     {"signer", "dataDir", AT(signer.data_dir), TO(signer.data_dir), KIND_PATH, "signer", 0, 0,
@@ -369,6 +397,45 @@ int config_parse_listen(const char *text, char **address, uint16_t *port, struct
         return fail(err, E_INVALID, "'%s' is not ADDRESS:PORT (127.0.0.1:5443, [::1]:5443)", text);
     *address = TAKE_PTR(host);
     *port = (uint16_t)number;
+    return OK;
+}
+
+/* "[::1]" or "registry.example.com"; len excludes the port. */
+static bool host_valid(const char *text, size_t len)
+{
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+    char address[64];
+    struct in6_addr parsed;
+    if (len > 2 && len < sizeof address && text[0] == '[' && text[len - 1] == ']') {
+        memcpy(address, text + 1, len - 2);
+        address[len - 2] = '\0';
+        return inet_pton(AF_INET6, address, &parsed) == 1;
+    }
+    return len > 0 && len <= 253 && strspn(text, name) >= len;
+}
+
+bool config_authority_valid(const char *text)
+{
+    const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+    uint64_t port = 0;
+    if (!colon || (bracket && bracket > colon))
+        return host_valid(text, strlen(text));
+    return host_valid(text, (size_t)(colon - text)) &&
+           text_to_u64(colon + 1, strlen(colon + 1), UINT16_MAX, &port, NULL) == 0 && port > 0;
+}
+
+/* Only the host is kept: everything else of the URL is fixed. */
+static int set_origin(const char *text, char **to, struct error *err)
+{
+    static const char scheme[] = "https://";
+    CLEANUP(cleanup_free) char *host = strdup(text_starts(text, scheme) ? text + 8 : "");
+    if (!host)
+        return fail_nomem(err);
+    if (text_ends(host, "/"))
+        host[strlen(host) - 1] = '\0';
+    if (!config_authority_valid(host))
+        return fail(err, E_INVALID, "'%s' is not https://HOST or https://HOST:PORT", text);
+    *to = TAKE_PTR(host);
     return OK;
 }
 
@@ -442,6 +509,8 @@ static int set_value(const struct leaf *leaf, const char *folder, const char *te
     switch (leaf->kind) {
     case KIND_LISTEN:
         return config_parse_listen(text, &out->listen_address, &out->listen_port, err);
+    case KIND_ORIGIN:
+        return set_origin(text, to, err);
     case KIND_PATH:
         return set_path(leaf, folder, text, to, err);
     case KIND_NAME:
@@ -536,11 +605,19 @@ int server_config_load(const char *path, struct server_config *out, struct error
 
 void server_config_done(struct server_config *config)
 {
-    char **const owned[] = {
-        &config->file,          &config->listen_address,  &config->data_dir,
-        &config->user,          &config->tls.certificate, &config->tls.key,
-        &config->signer.socket, &config->signer.data_dir, &config->signer.passphrase_file,
-        &config->signer.user,   &config->metrics.socket};
+    char **const owned[] = {&config->file,
+                            &config->listen_address,
+                            &config->data_dir,
+                            &config->user,
+                            &config->tls.certificate,
+                            &config->tls.key,
+                            &config->signer.socket,
+                            &config->signer.data_dir,
+                            &config->signer.passphrase_file,
+                            &config->signer.user,
+                            &config->metrics.socket,
+                            &config->tls.client_ca,
+                            &config->access.public_host};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         cleanup_free(owned[i]);
 }
@@ -566,6 +643,16 @@ static const struct {
     {"\n# Account to serve as when started as root.\n#user: bulla\n", NULL, NULL},
     {"\n# PEM files, the certificate with its chain.\ntls:\n", "tls", "certificate"},
     {"", "tls", "key"},
+    {"  # Certificate authorities of clients that log in with a certificate.\n"
+     "  #clientCa: tls/clients.crt\n"
+     "\n# Logins. publicUrl: where clients reach this registry, if not under the name they use.\n"
+     "access:\n"
+     "  #publicUrl: https://registry.example.com\n"
+     "  # How long a client works with one token before it fetches the next.\n",
+     "access", "tokenLifetime"},
+    {"  # The key that signs them is replaced when it is this old.\n", "access",
+     "tokenKeyLifetime"},
+    {"  # API tokens are made for this long at most.\n", "access", "apiTokenMaxLifetime"},
     {"\n# The service that holds the snapshot and timestamp keys.\nsigner:\n", "signer", "socket"},
     {"", "signer", "dataDir"},
     {"  # Opens the stored keys; mode 0600, readable by the signer only.\n", "signer",

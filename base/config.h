@@ -26,7 +26,14 @@ struct server_config {
     struct {
         char *certificate; /* PEM, chain included */
         char *key;         /* PEM */
+        char *client_ca;   /* PEM: who vouches for client certificates; NULL: none are asked for */
     } tls;
+    struct {
+        char *public_host; /* HOST[:PORT] of publicUrl; NULL: what each request names */
+        int64_t token_lifetime_s;
+        int64_t token_key_lifetime_s;
+        int64_t api_token_max_lifetime_s;
+    } access;
     struct {
         char *socket; /* Unix socket; fits struct sockaddr_un */
         char *data_dir;
@@ -68,6 +75,10 @@ void server_config_done(struct server_config *config);
 /* Splits "127.0.0.1:5443" or "[::1]:5443"; *address is owned by the caller. E_INVALID. */
 int config_parse_listen(const char *text, char **address, uint16_t *port,
                         struct error *err) MUST_CHECK;
+
+/* HOST[:PORT] as it may stand in a URL: a name, an IPv4 address, or an IPv6 one in brackets.
+ * Source: RFC 3986, 3.2.2, without user, escapes and sub-delimiters. */
+bool config_authority_valid(const char *text);
 
 /* Writes a commented registry.yaml into the folder dir_fd (mode 0644) whose values are the
  * defaults, but for the listening address (no brackets). E_EXISTS where one is there already. */

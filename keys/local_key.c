@@ -88,6 +88,12 @@ const struct secret *local_key_secret(const struct signing_key *key)
     return signing_key_state(key, &local_kind);
 }
 
+int signing_key_from_seed(struct secret *seed, const char *label, struct signing_key **out,
+                          struct error *err)
+{
+    return local_key_open(KEY_ED25519, seed, label, out, err);
+}
+
 int signing_key_generate(enum key_type type, const char *label, struct signing_key **out,
                          struct error *err)
 {

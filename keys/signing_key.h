@@ -86,6 +86,9 @@ int public_key_open(struct keystore *ks, const char *key, struct public_key **ou
 /* Fresh key pair in locked memory, not stored anywhere. */
 int signing_key_generate(enum key_type type, const char *label, struct signing_key **out,
                          struct error *err) MUST_CHECK;
+/* An Ed25519 key from the 32 bytes of its seed, which it takes over on success. E_INVALID. */
+int signing_key_from_seed(struct secret *seed, const char *label, struct signing_key **out,
+                          struct error *err) MUST_CHECK;
 /* Encrypted serialisation (Argon2id + XChaCha20-Poly1305) for a file or a database; header and
  * public half are authenticated. `fast` lowers Argon2id's cost to libsodium's interactive limits:
  * for passphrases that are themselves 256 random bits. */

@@ -13,8 +13,8 @@
 #define IGNORED_BODY_MAX (64u << 10) /* sent to an operation that wants none */
 
 static const struct api_operation *const tables[] = {
-    api_blob_operations, api_upload_operations, api_manifest_operations,
-    api_list_operations, api_trust_operations,  api_health_operations};
+    api_blob_operations,  api_upload_operations, api_manifest_operations, api_list_operations,
+    api_trust_operations, api_health_operations, api_auth_operations};
 
 static const struct api_operation *find_operation(enum route_kind kind, enum http_method method)
 {
@@ -253,8 +253,12 @@ static void reply_error(struct api_call *c, int rc, const struct error *err)
     http_reply_clear(c->http);
     http_reply_status(c->http, status);
     reply_version(c->http);
-    if (status == 401)
-        rc = http_reply_header(c->http, "WWW-Authenticate", "Basic realm=\"bulla\"", &ignored);
+    if (status == 401 && api_challenge(c, &ignored) != 0) {
+        http_reply_status(c->http, status = 400);
+        message = ignored.message;
+    }
+    if (status == 429 && c->retry_after_s)
+        rc = api_reply_header(c, "Retry-After", &ignored, "%u", c->retry_after_s);
     if (status == 416 && c->upload)
         rc = reply_upload_range(c, &ignored);
     if (status == 416 && !c->upload && c->route.kind == ROUTE_BLOB)
@@ -265,32 +269,6 @@ static void reply_error(struct api_call *c, int rc, const struct error *err)
 }
 
 /* --- the way of one call --- */
-
-static int authorize(struct api_call *c, struct error *err)
-{
-    struct index_tx *tx = NULL;
-    int rc = api_read(c, &tx, err);
-    if (rc != 0)
-        return rc;
-    rc = users_authenticate(c->registry->users, tx, http_request_header(c->http, "Authorization"),
-                            c->subject, err);
-    if (rc != 0)
-        return rc;
-    bool anonymous = strcmp(c->subject, ACCESS_ANONYMOUS) == 0;
-    unsigned actions = 0;
-    rc = access_needed(&c->route, http_request_method(c->http), &actions, err);
-    if (rc != 0) {
-        c->status = 405;
-        return api_fail(c, "UNSUPPORTED", rc);
-    }
-    /* Clients learn from the base endpoint that credentials are wanted at all. */
-    if (anonymous && c->route.kind == ROUTE_BASE)
-        return fail(err, E_UNAUTHORIZED, "credentials are needed");
-    rc = access_check(tx, c->subject, c->route.repository, actions, err);
-    if (rc == E_DENIED && anonymous)
-        return fail(err, E_UNAUTHORIZED, "credentials are needed");
-    return rc;
-}
 
 /* Says nothing about anybody, and must answer when the index cannot. */
 static bool is_public(const struct route *route)
@@ -307,7 +285,7 @@ static int prepare(struct api_call *c, struct error *err)
     }
     c->code = NULL;
     c->routed = true;
-    rc = is_public(&c->route) ? 0 : authorize(c, err);
+    rc = is_public(&c->route) ? 0 : api_authorize(c, err);
     if (rc != 0)
         return rc;
     c->operation = find_operation(c->route.kind, http_request_method(c->http));
@@ -343,6 +321,7 @@ static int app_begin(void *context, struct http_request *r)
     }
     c->registry = context;
     c->http = r;
+    c->subject = c->who.name;
     reply_version(r);
     int rc = prepare(c, &err);
     if (rc == 0)

@@ -15,6 +15,7 @@
 #include "registry/index_accounts.h"
 #include "registry/index_content.h"
 #include "registry/route.h"
+#include "registry/token_keys.h"
 #include "registry/uploads.h"
 #include "registry/users.h"
 #include "signer/link.h"
@@ -24,6 +25,7 @@ struct registry {
     struct blobs *blobs;
     struct index *index;
     struct uploads *uploads;
+    struct token_keys *token_keys;
     struct users *users;
     struct signer_link *signer;
     struct health *health;
@@ -37,13 +39,16 @@ struct api_call {
     const struct api_operation *operation;
     struct route route;
     bool routed; /* route is known */
-    char subject[USER_NAME_MAX + 1];
-    struct index_tx *tx; /* open read transaction, or NULL; ends with the call */
-    const char *code;    /* static; the distribution-spec's word for a failure */
-    struct js *detail;   /* of a failure: an object for api_detail, NULL: none yet */
-    struct js *problems; /* several failures at once: the body's list; NULL: one only */
-    unsigned status;     /* of a failure; 0: follows from the code */
-    struct bytes body;   /* operations that want it whole */
+    struct access_identity who;
+    const char *subject;         /* who.name; "" until it is known */
+    const char *challenge_error; /* static; why the Bearer token sent did not do (RFC 6750) */
+    unsigned retry_after_s;      /* of a 429; 0: nothing to say */
+    struct index_tx *tx;         /* open read transaction, or NULL; ends with the call */
+    const char *code;            /* static; the distribution-spec's word for a failure */
+    struct js *detail;           /* of a failure: an object for api_detail, NULL: none yet */
+    struct js *problems;         /* several failures at once: the body's list; NULL: one only */
+    unsigned status;             /* of a failure; 0: follows from the code */
+    struct bytes body;           /* operations that want it whole */
     size_t body_max;
     struct blob_upload *upload; /* what this call writes to */
     bool in_session;            /* …and it belongs to a session */
@@ -99,9 +104,16 @@ int api_reply_manifest(struct api_call *c, const struct index_manifest *row,
 
 extern const struct api_operation api_blob_operations[], api_upload_operations[],
     api_manifest_operations[], api_list_operations[], api_trust_operations[],
-    api_health_operations[];
+    api_health_operations[], api_auth_operations[];
 
 #define API_ALIVE "{\"alive\":true}\n" /* what /healthz says */
+
+/* --- api_access.c --- */
+
+/* Sets c->who and decides: 0 where the call may go on. */
+int api_authorize(struct api_call *c, struct error *err) MUST_CHECK;
+/* For a 401: exactly one challenge. E_INVALID: the Host header cannot be part of a URL. */
+int api_challenge(struct api_call *c, struct error *err) MUST_CHECK;
 
 /* A call has ended: log and metrics. completed: its answer was sent whole. */
 void api_record(struct api_call *c, bool completed);

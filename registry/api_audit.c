@@ -17,6 +17,8 @@ static bool is_change(const struct api_call *c)
     const char *query = http_request_query(c->http);
     if (method == HTTP_GET || method == HTTP_HEAD)
         return false;
+    if (c->route.kind == ROUTE_TOKEN)
+        return false;
     if (c->route.kind == ROUTE_UPLOAD)
         return method == HTTP_PUT;
     if (c->route.kind == ROUTE_UPLOADS)

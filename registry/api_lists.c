@@ -2,6 +2,7 @@
  * end-12. */
 #include "registry/access.h"
 #include "registry/api.h"
+#include "registry/visible.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -21,12 +22,10 @@ static int get_base(struct api_call *c, struct error *err)
 /* --- pages of names --- */
 
 struct page {
-    struct api_call *call;
     size_t max, n;
     struct js *names;
     char last[REFERENCE_REPOSITORY_MAX + 1]; /* of this page */
     bool more;
-    bool filter; /* by the right to pull */
 };
 
 static int read_page(struct api_call *c, struct page *page, char *last, size_t last_size,
@@ -46,11 +45,6 @@ static int read_page(struct api_call *c, struct page *page, char *last, size_t l
 static int add_name(void *context, const char *name, struct error *err)
 {
     struct page *page = context;
-    if (page->filter) {
-        int rc = access_check(page->call->tx, page->call->subject, name, ACCESS_PULL, err);
-        if (rc != 0)
-            return rc == E_DENIED ? 0 : rc;
-    }
     if (page->n == page->max) {
         page->more = true;
         return 1;
@@ -80,7 +74,7 @@ static int reply_page(struct api_call *c, struct page *page, const char *key, st
 
 static int get_tags(struct api_call *c, struct error *err)
 {
-    struct page page = {.call = c};
+    struct page page = {.max = 0};
     char last[REFERENCE_TAG_MAX + 1];
     struct index_tx *tx = NULL;
     int64_t repository = 0;
@@ -105,7 +99,7 @@ static int get_tags(struct api_call *c, struct error *err)
 
 static int get_catalog(struct api_call *c, struct error *err)
 {
-    struct page page = {.call = c, .filter = true};
+    struct page page = {.max = 0};
     char last[REFERENCE_REPOSITORY_MAX + 1];
     struct index_tx *tx = NULL;
     int rc = read_page(c, &page, last, sizeof last, err);
@@ -114,9 +108,10 @@ static int get_catalog(struct api_call *c, struct error *err)
     page.names = js_array_new();
     struct index_visitor visitor = {add_name, &page};
     if (rc == 0)
-        rc = page.names ? index_repositories_each(tx, last, &visitor, err) : fail_nomem(err);
+        rc = page.names ? visible_repositories_each(tx, &c->who, last, &visitor, err)
+                        : fail_nomem(err);
     /* Nobody learns from an empty list that there would be more with credentials. */
-    if (rc == 0 && page.n == 0 && strcmp(c->subject, ACCESS_ANONYMOUS) == 0)
+    if (rc == 0 && page.n == 0 && access_is_anonymous(&c->who))
         rc = fail(err, E_UNAUTHORIZED, "credentials are needed");
     if (rc == 0)
         rc = reply_page(c, &page, "repositories", err);

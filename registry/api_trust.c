@@ -92,14 +92,30 @@ static int get_target(struct api_call *c, struct error *err)
     return rc == 0 ? api_reply_manifest(c, &row, err) : rc;
 }
 
+/* Asking for a key makes it: only for a repository that exists, or by who may found a collection in
+ * one that does not yet, or anybody who may sign somewhere could fill the signing service. */
+static int may_have_key(struct api_call *c, struct error *err)
+{
+    int64_t id = 0;
+    struct index_tx *tx = NULL;
+    int rc = api_read(c, &tx, err);
+    if (rc == 0)
+        rc = index_repository_find(tx, c->route.repository, &id, err);
+    if (rc == E_NOTFOUND)
+        rc = access_check(tx, &c->who, c->route.repository, ACCESS_ADMIN, err);
+    api_read_end(c);
+    return rc;
+}
+
 static int get_key(struct api_call *c, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
     enum tuf_type role = is_timestamp(c) ? TUF_TIMESTAMP : TUF_SNAPSHOT;
     if (!is_timestamp(c) && strcmp(c->route.role, "snapshot") != 0)
         return fail(err, E_NOTFOUND, "only snapshot and timestamp have keys here");
-    api_read_end(c);
-    int rc = signer_link_key(c->registry->signer, c->route.repository, role, &json, err);
+    int rc = may_have_key(c, err);
+    if (rc == 0)
+        rc = signer_link_key(c->registry->signer, c->route.repository, role, &json, err);
     if (rc == 0)
         rc = http_reply_header(c->http, "Content-Type", "application/json", err);
     if (rc != 0)
@@ -162,7 +178,7 @@ static int may_found(struct api_call *c, bool *out, struct error *err)
     struct index_tx *tx = NULL;
     int rc = api_read(c, &tx, err);
     if (rc == 0)
-        rc = access_check(tx, c->subject, c->route.repository, ACCESS_ADMIN, err);
+        rc = access_check(tx, &c->who, c->route.repository, ACCESS_ADMIN, err);
     api_read_end(c);
     *out = rc == 0;
     return rc == E_DENIED ? 0 : rc;

@@ -1,16 +1,14 @@
-/* bulla-registry user …, grant …: changes to a running or stopped registry's index. */
+#include "registry/command_accounts.h"
+
+#include "base/clock.h"
+#include "keys/secret.h"
 #include "registry/access.h"
 #include "registry/args.h"
 #include "registry/audit_command.h"
-#include "registry/commands.h"
-#include "registry/index_accounts.h"
 #include "registry/password.h"
 
-#include "keys/secret.h"
-
+#include <stdarg.h>
 #include <string.h>
-
-/* --- what these commands share --- */
 
 static int password_from_stdin(struct secret *out, struct error *err)
 {
@@ -57,58 +55,43 @@ int command_open_index(const char *file, struct server_config *config, struct in
     return rc;
 }
 
-struct account_change {
-    const char *event, *name, *hash;
-    struct index_grant grant;
-    int (*apply)(struct index_tx *tx, const struct account_change *change, struct error *err);
-};
-
-static int apply_change(struct index_tx *tx, void *arg, struct error *err)
-{
-    const struct account_change *change = arg;
-    return change->apply(tx, change, err);
-}
-
-static int write_change(const char *config_file, struct account_change *change, struct error *err)
+int command_write(const char *config_file, const struct command_change *change, struct error *err)
 {
     CLEANUP(server_config_done) struct server_config config = {0};
     CLEANUP(index_cleanup) struct index *ix = NULL;
     int rc = command_open_index(config_file, &config, &ix, err);
     if (rc != 0)
         return rc;
-    char actions[ACCESS_ACTIONS_TEXT_MAX];
-    bool grant = change->grant.subject != NULL;
+    return command_record(&config, ix, change, err);
+}
+
+int command_record(const struct server_config *config, struct index *ix,
+                   const struct command_change *change, struct error *err)
+{
     const struct audit_command c = {
-        .data_dir = config.data_dir,
+        .data_dir = config->data_dir,
         .index = ix,
         .event = change->event,
-        .object = grant ? change->grant.subject : change->name,
-        .repository = change->grant.pattern,
-        .detail = grant ? access_actions_format((unsigned)change->grant.actions, actions) : NULL,
-        .work = apply_change,
-        .arg = change,
+        .object = change->object,
+        .repository = change->repository,
+        .detail = change->detail,
+        .work = change->work,
+        .arg = change->arg,
     };
     return audit_command(&c, err);
 }
 
-struct command {
-    const char *name;
-    int (*run)(char **args, struct error *err);
-};
-
-static int dispatch(const char *noun, const struct command *commands, char **args,
-                    struct error *err)
+int command_dispatch(const char *noun, const struct command_word *words, char **args,
+                     struct error *err)
 {
-    for (const struct command *c = commands; args[0] && c->name; c++)
-        if (strcmp(c->name, args[0]) == 0)
-            return c->run(args + 1, err);
+    for (const struct command_word *w = words; args[0] && w->name; w++)
+        if (strcmp(w->name, args[0]) == 0)
+            return w->run(args + 1, err);
     return fail(err, E_USAGE, "'%s %s': no such command, see bulla-registry --help", noun,
                 args[0] ? args[0] : "");
 }
 
-/* --- user --- */
-
-static int check_user_name(const char *name, struct error *err)
+int command_check_user(const char *name, struct error *err)
 {
     bool is_user = false;
     int rc = access_subject_check(name, &is_user, err);
@@ -117,177 +100,71 @@ static int check_user_name(const char *name, struct error *err)
     return rc;
 }
 
-static int apply_add(struct index_tx *tx, const struct account_change *change, struct error *err)
-{
-    return index_user_add(tx, change->name, change->hash, err);
-}
+/* --- lists --- */
 
-static int apply_password(struct index_tx *tx, const struct account_change *change,
-                          struct error *err)
+int command_print(struct error *err, const char *format, ...)
 {
-    return index_user_set_password(tx, change->name, change->hash, err);
-}
-
-static int apply_remove(struct index_tx *tx, const struct account_change *change, struct error *err)
-{
-    return index_user_remove(tx, change->name, err);
-}
-
-static int change_password(char **args, const char *event,
-                           int (*apply)(struct index_tx *tx, const struct account_change *change,
-                                        struct error *err),
-                           struct error *err)
-{
-    const char *config = NULL, *name = NULL;
-    bool from_stdin = false;
-    char hash[PASSWORD_HASH_MAX];
-    const struct args_option options[] = {
-        {"--config", &config, NULL}, {"--password-stdin", NULL, &from_stdin}, {NULL, NULL, NULL}};
-    int rc = args_parse(args, options, &name, 1, err);
-    if (rc == 0)
-        rc = check_user_name(name, err);
-    if (rc == 0)
-        rc = command_read_password(name, from_stdin, hash, err);
-    if (rc != 0)
-        return rc;
-    struct account_change change = {.event = event, .name = name, .hash = hash, .apply = apply};
-    rc = write_change(config, &change, err);
-    secret_wipe(hash, sizeof hash);
-    return rc;
-}
-
-static int user_add(char **args, struct error *err)
-{
-    return change_password(args, "user.add", apply_add, err);
-}
-
-static int user_passwd(char **args, struct error *err)
-{
-    return change_password(args, "user.passwd", apply_password, err);
-}
-
-static int user_remove(char **args, struct error *err)
-{
-    const char *config = NULL, *name = NULL;
-    const struct args_option options[] = {{"--config", &config, NULL}, {NULL, NULL, NULL}};
-    int rc = args_parse(args, options, &name, 1, err);
-    struct account_change change = {.event = "user.remove", .name = name, .apply = apply_remove};
-    return rc == 0 ? write_change(config, &change, err) : rc;
-}
-
-static int print_name(void *context, const char *name, struct error *err)
-{
-    (void)context;
-    return puts(name) < 0 ? fail_sys(err, errno, "write") : 0;
-}
-
-static int user_list(char **args, struct error *err)
-{
-    const char *config_file = NULL;
-    const struct args_option options[] = {{"--config", &config_file, NULL}, {NULL, NULL, NULL}};
-    CLEANUP(server_config_done) struct server_config config = {0};
-    CLEANUP(index_cleanup) struct index *ix = NULL;
-    struct index_tx *tx = NULL;
-    int rc = args_parse(args, options, NULL, 0, err);
-    if (rc == 0)
-        rc = command_open_index(config_file, &config, &ix, err);
-    if (rc == 0)
-        rc = index_read_begin(ix, &tx, err);
-    if (rc == 0)
-        rc = index_users_each(tx, print_name, NULL, err);
-    if (tx)
-        index_read_end(ix, tx);
-    return rc;
-}
-
-int command_user(char **args, struct error *err)
-{
-    static const struct command commands[] = {{"add", user_add},
-                                              {"list", user_list},
-                                              {"passwd", user_passwd},
-                                              {"remove", user_remove},
-                                              {NULL, NULL}};
-    return dispatch("user", commands, args, err);
-}
-
-/* --- grant --- */
-
-static int apply_grant_add(struct index_tx *tx, const struct account_change *change,
-                           struct error *err)
-{
-    bool is_user = false;
-    char hash[PASSWORD_HASH_MAX];
-    int rc = access_subject_check(change->grant.subject, &is_user, err);
-    if (rc == 0 && is_user) /* a misspelt name must not wait for a user of that name */
-        rc = index_user_find(tx, change->grant.subject, hash, err);
-    return rc == 0 ? index_grant_add(tx, &change->grant, err) : rc;
-}
-
-static int apply_grant_remove(struct index_tx *tx, const struct account_change *change,
-                              struct error *err)
-{
-    return index_grant_remove(tx, &change->grant, err);
-}
-
-static int change_grant(char **args, const char *event,
-                        int (*apply)(struct index_tx *tx, const struct account_change *change,
-                                     struct error *err),
-                        struct error *err)
-{
-    const char *config = NULL, *words[3] = {NULL, NULL, NULL};
-    const struct args_option options[] = {{"--config", &config, NULL}, {NULL, NULL, NULL}};
-    unsigned actions = 0;
-    int rc = args_parse(args, options, words, 3, err);
-    if (rc == 0)
-        rc = access_pattern_check(words[1], err);
-    if (rc == 0)
-        rc = access_actions_parse(words[2], &actions, err);
-    struct account_change change = {
-        .event = event, .grant = {words[0], words[1], actions}, .apply = apply};
-    return rc == 0 ? write_change(config, &change, err) : rc;
-}
-
-static int grant_add(char **args, struct error *err)
-{
-    return change_grant(args, "grant.add", apply_grant_add, err);
-}
-
-static int grant_remove(char **args, struct error *err)
-{
-    return change_grant(args, "grant.remove", apply_grant_remove, err);
-}
-
-static int print_grant(void *context, const struct index_grant *grant, struct error *err)
-{
-    (void)context;
-    char actions[ACCESS_ACTIONS_TEXT_MAX];
-    int n = printf("%-16s %-32s %s\n", grant->subject, grant->pattern,
-                   access_actions_format((unsigned)grant->actions, actions));
+    va_list args;
+    va_start(args, format);
+    int n = vprintf(format, args);
+    va_end(args);
     return n < 0 ? fail_sys(err, errno, "write") : 0;
 }
 
-static int grant_list(char **args, struct error *err)
+static int read_list(const char *config_file, command_work *work, struct command_list *list,
+                     struct error *err)
 {
-    const char *config_file = NULL;
-    const struct args_option options[] = {{"--config", &config_file, NULL}, {NULL, NULL, NULL}};
     CLEANUP(server_config_done) struct server_config config = {0};
     CLEANUP(index_cleanup) struct index *ix = NULL;
     struct index_tx *tx = NULL;
-    int rc = args_parse(args, options, NULL, 0, err);
-    if (rc == 0)
-        rc = command_open_index(config_file, &config, &ix, err);
+    int rc = command_open_index(config_file, &config, &ix, err);
     if (rc == 0)
         rc = index_read_begin(ix, &tx, err);
     if (rc == 0)
-        rc = index_grants_each(tx, NULL, print_grant, NULL, err);
+        rc = work(tx, list, err);
     if (tx)
         index_read_end(ix, tx);
     return rc;
 }
 
-int command_grant(char **args, struct error *err)
+int command_list(char **args, command_work *work, struct error *err)
 {
-    static const struct command commands[] = {
-        {"add", grant_add}, {"list", grant_list}, {"remove", grant_remove}, {NULL, NULL}};
-    return dispatch("grant", commands, args, err);
+    const char *config = NULL;
+    bool json = false;
+    const struct args_option options[] = {
+        {"--config", &config, NULL}, {"--json", NULL, &json}, {NULL, NULL, NULL}};
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    int rc = args_parse(args, options, NULL, 0, err);
+    if (rc != 0)
+        return rc;
+    CLEANUP(js_cleanup) struct js *array = json ? js_array_new() : NULL;
+    struct command_list list = {array};
+    if (json && !array)
+        return fail_nomem(err);
+    rc = read_list(config, work, &list, err);
+    if (rc == 0 && json)
+        rc = js_write(array, true, &text, err);
+    return rc == 0 && json ? command_print(err, "%s", bytes_text(&text)) : rc;
+}
+
+int command_list_push(struct command_list *list, struct js *object, struct error *err)
+{
+    return js_push(list->array, object, err);
+}
+
+int command_set_time(struct js *object, const char *key, int64_t time_s, struct error *err)
+{
+    char text[CLOCK_TEXT_MAX];
+    return js_set(object, key, js_text_new(clock_format(time_s, text)), err);
+}
+
+int command_set_actions(struct js *object, int64_t actions, struct error *err)
+{
+    char text[ACCESS_ACTIONS_TEXT_MAX];
+    CLEANUP(js_cleanup) struct js *list = js_array_new();
+    int rc = list ? 0 : fail_nomem(err);
+    for (unsigned bit = 1; rc == 0 && bit <= ACCESS_ALL; bit <<= 1)
+        if (actions & bit)
+            rc = js_push(list, js_text_new(access_actions_format(bit, text)), err);
+    return rc == 0 ? js_set(object, "actions", TAKE_PTR(list), err) : rc;
 }

@@ -11,7 +11,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/confine.h"
+#include "base/file.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
@@ -21,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define CLIENT_CA_MAX     (256u << 10)
 #define WATCH_EVERY_MS    1000 /* the certificate's files */
 #define STOP_EVERY_MS     20   /* is the last request done */
 #define DESCRIPTORS_WORK  3u   /* of a working request: two files of the index, and a blob */
@@ -31,6 +34,7 @@
 struct serving {
     struct server_config config;
     struct http_certificate *certificate;
+    struct bytes client_ca;
     struct deployment_folders tls_folders;
     int listen_fd, plain_fd; /* plain_fd -1: no metrics socket */
     uint16_t port;
@@ -45,6 +49,7 @@ static void serving_done(struct serving *s)
     if (s->open)
         registry_close(&s->registry);
     http_certificate_close(s->certificate);
+    bytes_done(&s->client_ca);
     deployment_folders_done(&s->tls_folders);
     cleanup_fd(&s->listen_fd);
     cleanup_fd(&s->plain_fd);
@@ -107,6 +112,18 @@ static int open_plain(struct serving *s, struct error *err)
     return rc == 0 ? listener_open_unix(config->metrics.socket, uid, gid, &s->plain_fd, err) : rc;
 }
 
+/* An empty or damaged file must not mean that certificates of no authority are asked for. */
+static int read_client_ca(struct serving *s, struct error *err)
+{
+    const char *file = s->config.tls.client_ca;
+    if (!file)
+        return 0;
+    int rc = file_read(AT_FDCWD, file, CLIENT_CA_MAX, &s->client_ca, err);
+    if (rc == 0 && !strstr(bytes_text(&s->client_ca), "-----BEGIN CERTIFICATE-----"))
+        rc = fail(err, E_INVALID, "'%s' holds no certificate", file);
+    return wrap(err, rc, "tls.clientCa");
+}
+
 /* What needs the rights the process was started with. */
 static int prepare(struct serving *s, struct error *err)
 {
@@ -119,6 +136,8 @@ static int prepare(struct serving *s, struct error *err)
         rc = reserve_descriptors(&s->config, err);
     if (rc == 0)
         rc = http_certificate_open(config->tls.certificate, config->tls.key, &s->certificate, err);
+    if (rc == 0)
+        rc = read_client_ca(s, err);
     if (rc == 0)
         rc = listener_open(config->listen_address, &s->port, &s->listen_fd, err);
     if (rc == 0)
@@ -261,6 +280,7 @@ static int start_servers(struct serving *s, struct error *err)
     struct http_options options = {
         .listen_fd = s->listen_fd,
         .certificate = s->certificate,
+        .client_ca = config->tls.client_ca ? bytes_text(&s->client_ca) : NULL,
         .connections = config->limits.connections,
         .connections_per_address = config->limits.connections_per_address,
         .idle_timeout_s = config->limits.idle_timeout_s,

@@ -17,6 +17,9 @@ int command_config(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
 int command_audit(char **args, struct error *err) MUST_CHECK;
+int command_group(char **args, struct error *err) MUST_CHECK;
+int command_api_token(char **args, struct error *err) MUST_CHECK;
+int command_token_key(char **args, struct error *err) MUST_CHECK;
 
 /* The configuration that `--config FILE`, the only argument, names. */
 int command_load_config(char **args, struct server_config *config, struct error *err) MUST_CHECK;

@@ -16,6 +16,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     struct http_watch *watch;
     struct http_certificate *certificate; /* NULL: plain */
+    bool asks_certificates;               /* of clients */
     atomic_uint_fast64_t next_id;
     uint64_t body_bytes; /* at most this much of each of the next two */
     atomic_uint_fast64_t bytes_in, bytes_out;

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/http_client_certificate.h"
 #include "registry/http_form.h"
 #include "registry/http_internal.h"
 #include "registry/http_text.h"
@@ -56,6 +57,16 @@ int64_t http_request_content_length(const struct http_request *r)
     if (!text || text_to_u64(text, strlen(text), INT64_MAX, &len, NULL) != 0)
         return 0; /* libmicrohttpd has refused what is no number */
     return (int64_t)len;
+}
+
+int http_request_client_certificate(const struct http_request *r, struct digest *out,
+                                    struct error *err)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (!r->server->asks_certificates || !info)
+        return fail(err, E_NOTFOUND, "no client certificate was asked for");
+    return http_client_certificate_check(info->tls_session, out, err);
 }
 
 const char *http_request_address(const struct http_request *r)
@@ -481,6 +492,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, const struct http_
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, NULL},
         {s->certificate ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, 0, priorities},
+        {MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)o->client_ca},
         {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
                      MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG;
@@ -512,6 +524,7 @@ int http_server_start(const struct http_options *options, const struct http_app 
         return rc != 0 ? rc : fail_nomem(err);
     s->app = *app;
     s->certificate = options->certificate;
+    s->asks_certificates = options->client_ca != NULL;
     s->body_bytes = options->body_bytes;
     atomic_init(&s->next_id, id);
     struct http_watch_limits limits = {options->idle_timeout_s * 1000, options->rate_bytes_s};

@@ -13,7 +13,7 @@
 #ifndef BULLA_REGISTRY_HTTP_SERVER_H
 #define BULLA_REGISTRY_HTTP_SERVER_H
 
-#include "base/bytes.h"
+#include "base/digest.h"
 #include "registry/http_certificate.h"
 
 #define HTTP_DRAIN_MAX (8u << 20)   /* refused bodies are read up to here for the answer's sake */
@@ -46,6 +46,7 @@ struct http_app {
 struct http_options {
     int listen_fd;                        /* listening socket, stays the caller's */
     struct http_certificate *certificate; /* stays the caller's; NULL: plain HTTP */
+    const char *client_ca;                /* PEM; NULL: clients are not asked for certificates */
     unsigned connections, connections_per_address;
     int64_t idle_timeout_s;
     uint64_t rate_bytes_s;
@@ -75,6 +76,10 @@ const char *http_request_query(const struct http_request *r);
 const char *http_request_header(const struct http_request *r, const char *name);
 /* The body's length in bytes; -1: chunked, unknown. 0: none. */
 int64_t http_request_content_length(const struct http_request *r);
+/* SHA-256 of the certificate that the client proved to hold and that client_ca vouches for now.
+ * E_NOTFOUND: none was shown; E_TLS: it is not acceptable. */
+int http_request_client_certificate(const struct http_request *r, struct digest *out,
+                                    struct error *err) MUST_CHECK;
 /* Address of the peer, without port. */
 const char *http_request_address(const struct http_request *r);
 /* Unique across restarts; told to the client as X-Request-Id. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define APPLICATION_ID   0x42756c72 /* "Bulr" */
-#define MAX_STATEMENTS   64u
+#define MAX_STATEMENTS   192u
 #define MAX_IDLE_READERS 16u /* connections kept for the next request */
 #define MAX_GROUP        64u /* writes that share one commit */
 
@@ -100,7 +100,25 @@ static const char *const schema[] = {
     "  ON DELETE CASCADE, reason TEXT NOT NULL, found_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE scrub(id INTEGER PRIMARY KEY CHECK(id = 1), cursor TEXT NOT NULL,"
     "  started_s INTEGER NOT NULL, finished_s INTEGER NOT NULL) STRICT;"
-    "INSERT INTO scrub(id, cursor, started_s, finished_s) VALUES(1, '', 0, 0);"};
+    "INSERT INTO scrub(id, cursor, started_s, finished_s) VALUES(1, '', 0, 0);",
+    /* groups, API tokens, client certificates */
+    "ALTER TABLE user ADD COLUMN serial INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE user ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE user_group(name TEXT NOT NULL PRIMARY KEY, created_s INTEGER NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE TABLE member(user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE,"
+    "  user_group TEXT NOT NULL REFERENCES user_group(name) ON DELETE CASCADE,"
+    "  PRIMARY KEY(user, user_group)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX member_group ON member(user_group);"
+    "CREATE TABLE api_token(id TEXT NOT NULL PRIMARY KEY,"
+    "  user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE, hash BLOB NOT NULL,"
+    "  pattern TEXT NOT NULL, actions INTEGER NOT NULL, created_s INTEGER NOT NULL,"
+    "  expires_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX api_token_user ON api_token(user);"
+    "CREATE TABLE certificate(fingerprint TEXT NOT NULL PRIMARY KEY,"
+    "  user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE, created_s INTEGER NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE INDEX certificate_user ON certificate(user);"};
 
 struct cached {
     const char *sql;

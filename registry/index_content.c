@@ -274,12 +274,13 @@ int index_tags_each(struct index_tx *tx, int64_t repository, const char *last,
     return rc == 0 ? each_row(stmt, visitor, err) : rc;
 }
 
-int index_repositories_each(struct index_tx *tx, const char *last,
-                            const struct index_visitor *visitor, struct error *err)
+int index_repositories_between(struct index_tx *tx, const char *after, const char *until,
+                               const struct index_visitor *visitor, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc = index_query(tx, "SELECT name FROM repository WHERE name > ?1 ORDER BY name", &stmt,
-                         err, "t", last);
+    int rc =
+        index_query(tx, "SELECT name FROM repository WHERE name > ?1 AND name < ?2 ORDER BY name",
+                    &stmt, err, "tt", after, until);
     return rc == 0 ? each_row(stmt, visitor, err) : rc;
 }
 

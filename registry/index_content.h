@@ -58,8 +58,9 @@ struct index_visitor {
 };
 int index_tags_each(struct index_tx *tx, int64_t repository, const char *last,
                     const struct index_visitor *visitor, struct error *err) MUST_CHECK;
-int index_repositories_each(struct index_tx *tx, const char *last,
-                            const struct index_visitor *visitor, struct error *err) MUST_CHECK;
+/* Both ends excluded. */
+int index_repositories_between(struct index_tx *tx, const char *after, const char *until,
+                               const struct index_visitor *visitor, struct error *err) MUST_CHECK;
 /* Manifests whose subject is d: visit gets one descriptor as JSON text. */
 struct index_referrers {
     const struct digest *subject;

@@ -12,19 +12,28 @@ static const char help[] =
     "                                        a new registry with development certificates\n"
     "  serve                                 run it\n"
     "  config check                          is the configuration right\n"
-    "  user add NAME [--password-stdin]      also: passwd, remove NAME, list\n"
+    "  user add NAME [--password-stdin]      also: passwd, disable, enable, remove NAME; list\n"
+    "  user certificate add NAME FILE|SHA256 log in with a client certificate; also: remove, list\n"
+    "  group add NAME                        also: remove NAME, list\n"
+    "  group member add GROUP USER           also: remove\n"
     "  grant add SUBJECT PATTERN ACTIONS     also: remove, list\n"
+    "  api-token create USER [--expires TIME] [--repository PATTERN] [--actions ACTIONS]\n"
+    "                                        a password for programs; also: revoke ID, list\n"
+    "  token-key rotate                      sign logins with a new key; also: list\n"
     "  audit verify                          is the audit log whole; also: export\n"
     "\n"
-    "SUBJECT: a user, or 'anonymous'. PATTERN: a repository, 'prefix/*', or '*'.\n"
+    "SUBJECT: a user, 'group:NAME', or 'anonymous', which is everybody. PATTERN: a repository,\n"
+    "'prefix/*', or '*'. TIME: 90s, 15m, 24h, 30d. Lists take --json.\n"
     "ACTIONS: pull, push, delete, sign, admin, separated by commas.\n"
     "Default configuration: " COMMAND_DEFAULT_CONFIG "\n";
 
 static const struct {
     const char *name;
     int (*run)(char **args, struct error *err);
-} commands[] = {{"init", command_init}, {"serve", command_serve}, {"config", command_config},
-                {"user", command_user}, {"grant", command_grant}, {"audit", command_audit}};
+} commands[] = {
+    {"init", command_init},           {"serve", command_serve},         {"config", command_config},
+    {"user", command_user},           {"group", command_group},         {"grant", command_grant},
+    {"api-token", command_api_token}, {"token-key", command_token_key}, {"audit", command_audit}};
 
 static int run(char **args, struct error *err)
 {

@@ -2,6 +2,7 @@
 
 #include <semaphore.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,6 +10,7 @@
 #define MEMORY ((size_t)19 << 20)
 
 static sem_t slots;
+static atomic_uint n_waiting;
 
 int password_init(struct error *err)
 {
@@ -19,16 +21,29 @@ int password_init(struct error *err)
     return 0;
 }
 
+static int no_slot(struct error *err)
+{
+    return fail(err, E_BUSY, "too many logins at once, try again");
+}
+
 static int take_slot(struct error *err)
 {
     struct timespec until;
+    if (sem_trywait(&slots) == 0)
+        return 0;
+    /* Each of them holds a connection, its thread and a view of the index. */
+    if (atomic_fetch_add(&n_waiting, 1) >= PASSWORD_QUEUE) {
+        atomic_fetch_sub(&n_waiting, 1);
+        return no_slot(err);
+    }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += PASSWORD_WAIT_S;
     int rc;
     do
         rc = sem_timedwait(&slots, &until);
     while (rc != 0 && errno == EINTR);
-    return rc == 0 ? 0 : fail(err, E_BUSY, "too many logins at once, try again");
+    atomic_fetch_sub(&n_waiting, 1);
+    return rc == 0 ? 0 : no_slot(err);
 }
 
 static int compute_hash(const char *password, size_t len, char *out, struct error *err)
@@ -73,17 +88,26 @@ int password_dummy(char *out, struct error *err)
     return rc;
 }
 
-void password_mac(const uint8_t key[32], const char *const texts[3], uint8_t mac[PASSWORD_MAC_LEN])
+void password_mac_parts(const uint8_t key[32], const struct password_part parts[3],
+                        uint8_t mac[PASSWORD_MAC_LEN])
 {
     crypto_auth_hmacsha512256_state state;
     crypto_auth_hmacsha512256_init(&state, key, 32);
     for (int i = 0; i < 3; i++) {
-        uint64_t len = strlen(texts[i]);
+        uint64_t len = parts[i].len;
         crypto_auth_hmacsha512256_update(&state, (const uint8_t *)&len, sizeof len);
-        crypto_auth_hmacsha512256_update(&state, (const uint8_t *)texts[i], len);
+        crypto_auth_hmacsha512256_update(&state, parts[i].data, len);
     }
     crypto_auth_hmacsha512256_final(&state, mac);
     sodium_memzero(&state, sizeof state);
+}
+
+void password_mac(const uint8_t key[32], const char *const texts[3], uint8_t mac[PASSWORD_MAC_LEN])
+{
+    struct password_part parts[3];
+    for (int i = 0; i < 3; i++)
+        parts[i] = (struct password_part){texts[i], strlen(texts[i])};
+    password_mac_parts(key, parts, mac);
 }
 
 bool password_mac_equal(const uint8_t a[PASSWORD_MAC_LEN], const uint8_t b[PASSWORD_MAC_LEN])

@@ -7,12 +7,14 @@
 #ifndef BULLA_REGISTRY_PASSWORD_H
 #define BULLA_REGISTRY_PASSWORD_H
 
+#include "base/bytes.h"
 #include "registry/index_accounts.h"
 
 #define PASSWORD_MAX      256 /* bytes */
 #define PASSWORD_MIN      8
 #define PASSWORD_PARALLEL 2
-#define PASSWORD_WAIT_S   10 /* then the caller is told to come back */
+#define PASSWORD_QUEUE    32 /* callers that wait for one of them; the next is told to come back */
+#define PASSWORD_WAIT_S   10 /* …and so is who waited for so long */
 #define PASSWORD_MAC_LEN  32
 
 int password_init(struct error *err) MUST_CHECK;
@@ -24,6 +26,13 @@ int password_verify(const char *hash, const char *password, size_t len,
 /* A hash that nothing matches and that costs as much as any. */
 int password_dummy(char *out, struct error *err) MUST_CHECK;
 
+struct password_part {
+    const void *data;
+    size_t len;
+};
+/* HMAC-SHA-512/256 of three parts, lengths included, under a 32-byte key. */
+void password_mac_parts(const uint8_t key[32], const struct password_part parts[3],
+                        uint8_t mac[PASSWORD_MAC_LEN]);
 /* HMAC-SHA-512/256 of three texts, lengths included, under a 32-byte key. */
 void password_mac(const uint8_t key[32], const char *const texts[3], uint8_t mac[PASSWORD_MAC_LEN]);
 bool password_mac_equal(const uint8_t a[PASSWORD_MAC_LEN], const uint8_t b[PASSWORD_MAC_LEN]);

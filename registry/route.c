@@ -56,6 +56,8 @@ const char *route_kind_name(enum route_kind kind)
         return "trust-key";
     case ROUTE_TRUST_TARGET:
         return "trust-target";
+    case ROUTE_TOKEN:
+        return "token";
     case ROUTE_HEALTH:
         return "health";
     case ROUTE_READY:
@@ -279,6 +281,11 @@ int route_parse(const char *path, struct route *out, const char **code, struct e
         return rc;
     if (s.n == 1 && match_operator(&s, out))
         return 0;
+    if (s.n == 2 && is_word(&s, 2, "auth") && is_word(&s, 1, "token")) {
+        route.kind = ROUTE_TOKEN;
+        *out = route;
+        return 0;
+    }
     if (!is_word(&s, s.n, "v2"))
         return fail(err, E_NOTFOUND, "no such endpoint");
     if (s.n == 1 || (s.n == 2 && is_word(&s, 1, ""))) {

@@ -28,6 +28,7 @@ enum route_kind {
     ROUTE_HEALTH,       /* /healthz */
     ROUTE_READY,        /* /readyz */
     ROUTE_METRICS,      /* /metrics */
+    ROUTE_TOKEN,        /* /auth/token */
 };
 
 /* A word for metrics and logs; "unknown" for what is no kind. */
@@ -37,7 +38,7 @@ const char *route_kind_name(enum route_kind kind);
 
 struct route {
     enum route_kind kind;
-    char repository[REFERENCE_REPOSITORY_MAX + 1]; /* "" for base and catalogue */
+    char repository[REFERENCE_REPOSITORY_MAX + 1]; /* "" for base, catalogue, token */
     struct digest digest; /* blob, referrers, trust target; manifest by digest, else DIGEST_NONE */
     char tag[REFERENCE_TAG_MAX + 1]; /* manifest by tag */
     char target[DIGEST_TEXT_MAX];    /* trust target's name: a tag, or sha256:… */

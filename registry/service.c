@@ -5,6 +5,7 @@
 #include "registry/audit.h"
 #include "registry/health.h"
 #include "registry/password.h"
+#include "registry/token.h"
 
 /* Two servers would each sweep, collect and count what the other works on. The kernel ends the lock
  * with the process, however that ends: no stale one is ever left. */
@@ -20,6 +21,17 @@ static int lock_data(const char *data_dir, int *lock_fd, struct error *err)
     return wrap(err, rc, "storage '%s'", data_dir);
 }
 
+static int open_token_keys(const struct server_config *config, struct token_keys **out,
+                           struct error *err)
+{
+    const struct token_keys_options options = {
+        .data_dir = config->data_dir,
+        .rotate_after_s = config->access.token_key_lifetime_s,
+        .keep_s = config->access.token_lifetime_s + TOKEN_SKEW_S,
+    };
+    return token_keys_open(&options, out, err);
+}
+
 int registry_open(const struct server_config *config, struct registry *out, struct error *err)
 {
     struct registry r = {.config = config, .lock_fd = -1};
@@ -30,6 +42,8 @@ int registry_open(const struct server_config *config, struct registry *out, stru
         rc = blobs_open(config->data_dir, &r.blobs, err);
     if (rc == 0)
         rc = index_open(config->data_dir, &r.index, err);
+    if (rc == 0)
+        rc = open_token_keys(config, &r.token_keys, err);
     if (rc == 0)
         rc = uploads_new(r.blobs, config->limits.uploads_per_user, &r.uploads, err);
     if (rc == 0)
@@ -61,7 +75,7 @@ int registry_start(struct registry *r, struct error *err)
         rc = blobs_start(r->blobs, err);
     if (rc == 0)
         rc = health_new(r, &r->health, err);
-    return rc == 0 ? users_new(&r->users, err) : rc;
+    return rc == 0 ? users_new(r->token_keys, &r->users, err) : rc;
 }
 
 void registry_close(struct registry *r)
@@ -69,6 +83,7 @@ void registry_close(struct registry *r)
     health_free(r->health);
     uploads_free(r->uploads);
     users_free(r->users);
+    token_keys_free(r->token_keys);
     audit_close(r->audit);
     index_close(r->index);
     blobs_close(r->blobs);

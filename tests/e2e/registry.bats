@@ -107,7 +107,7 @@ copy_out() {
 
 @test "the base endpoint asks for credentials, with one challenge" {
     run curl -sS -i --cacert "$REGISTRY_CA" "https://$REGISTRY_HOST/v2/"
-    [[ $output == *"401 Unauthorized"* && $output == *'WWW-Authenticate: Basic realm="bulla"'* ]]
+    [[ $output == *"401 Unauthorized"* && $output == *'WWW-Authenticate: Bearer realm="https://'"$REGISTRY_HOST"'/auth/token",service="bulla-registry"'* ]]
     [[ $(grep -ci '^www-authenticate' <<< "$output") == 1 ]]
     [[ $(registry_status /v2/) == 200 ]]
     REGISTRY_PASSWORD=wrong-password

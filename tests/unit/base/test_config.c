@@ -41,6 +41,11 @@ static void the_default_file_says_the_defaults(void **state)
     assert_string_equal(written.signer.data_dir, scratch_name(s, "signer"));
     assert_string_equal(written.signer.passphrase_file, scratch_name(s, "signer/passphrase"));
     assert_null(written.user);
+    assert_null(written.tls.client_ca);
+    assert_null(written.access.public_host);
+    assert_int_equal(written.access.token_lifetime_s, 300);
+    assert_int_equal(written.access.token_key_lifetime_s, 30 * 86400);
+    assert_int_equal(written.access.api_token_max_lifetime_s, 90 * 86400);
     assert_null(written.signer.user);
     assert_null(written.metrics.socket);
     assert_int_equal(written.limits.stop_grace_s, 30);
@@ -65,7 +70,9 @@ static void everything_can_be_set(void **state)
     CLEANUP(server_config_done) struct server_config c = {0};
     static const char text[] =
         "---\n# comment\nlisten: \"[::1]:0\"\ndataDir: /srv/data\nuser: bulla\n"
-        "tls: {certificate: a.crt, key: ../b.key}\n"
+        "tls: {certificate: a.crt, key: ../b.key, clientCa: c.crt}\n"
+        "access: {publicUrl: \"https://[::1]:5443/\", tokenLifetime: 60s, tokenKeyLifetime: 2h,\n"
+        "  apiTokenMaxLifetime: 1d}\n"
         "signer:\n  socket: /run/s\n  dataDir: s\n  passphraseFile: p\n  user: signer\n"
         "  timestampLifetime: 90s\n  snapshotLifetime: 2h\n"
         "limits:\n  connections: 10\n  connectionsPerAddress: 99\n  uploadsPerUser: 3\n"
@@ -78,6 +85,11 @@ static void everything_can_be_set(void **state)
     assert_string_equal(c.data_dir, "/srv/data");
     assert_string_equal(c.user, "bulla");
     assert_string_equal(c.tls.key, scratch_name(s, "../b.key"));
+    assert_string_equal(c.tls.client_ca, scratch_name(s, "c.crt"));
+    assert_string_equal(c.access.public_host, "[::1]:5443");
+    assert_int_equal(c.access.token_lifetime_s, 60);
+    assert_int_equal(c.access.token_key_lifetime_s, 7200);
+    assert_int_equal(c.access.api_token_max_lifetime_s, 86400);
     assert_string_equal(c.signer.socket, "/run/s");
     assert_string_equal(c.signer.user, "signer");
     assert_int_equal(c.signer.timestamp_lifetime_s, 90);
@@ -94,6 +106,23 @@ static void everything_can_be_set(void **state)
     assert_string_equal(c.metrics.socket, scratch_name(s, "m.sock"));
     assert_int_equal(c.log.level, LOG_LEVEL_DEBUG);
     assert_int_equal(c.log.form, LOG_JSON);
+}
+
+static void authorities(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"a",     "r.example:5443",  "127.0.0.1", "127.0.0.1:1",
+                                       "[::1]", "[fe80::1]:65535", "xn--a.B-c"};
+    static const char *const bad[] = {"",     ":1",   "a:",     "a:0",      "a:65536", "a:b",
+                                      "a b",  "a\"b", "a,b",    "a/b",      "u@a",     "a\r\nb",
+                                      "::1",  "[::1", "[::1]x", "[a]",      "[::1]:",  "a%20b",
+                                      "a\\b", "é",    "[]",     "[::1%lo]", "a:1:2"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (!config_authority_valid(good[i]))
+            fail_msg("'%s' was refused", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (config_authority_valid(bad[i]))
+            fail_msg("'%s' was taken", bad[i]);
 }
 
 static void relative_names_start_at_the_file(void **state)
@@ -144,6 +173,11 @@ static void faults_name_their_line(void **state)
         {"user:\n", "line 1:", "too short"},
         {"user: ''\n", "line 1:", "too short"},
         {"listen: localhost:5443\n", "line 1:", "ADDRESS:PORT"},
+        {"access:\n  publicUrl: http://r.example\n", "line 2: access.publicUrl:", "https://HOST"},
+        {"access:\n  publicUrl: https://u@r.example\n", "line 2:", "https://HOST"},
+        {"access:\n  publicUrl: https://r.example/v2/\n", "line 2:", "https://HOST"},
+        {"access:\n  tokenLifetime: 59s\n", "line 2: access.tokenLifetime:", "too small"},
+        {"access:\n  tokenLifetime: 2h\n", "line 2: access.tokenLifetime:", "too large"},
         {"listen: 127.0.0.1\n", "line 1:", "ADDRESS:PORT"},
         {"listen: 127.0.0.1:65536\n", "line 1:", "ADDRESS:PORT"},
         {"listen: 127.0.0.1:-1\n", "line 1:", "ADDRESS:PORT"},
@@ -258,10 +292,15 @@ static void running_out_of_memory_is_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(the_default_file_says_the_defaults),  CASE(everything_can_be_set),
-        CASE(relative_names_start_at_the_file),    CASE(faults_name_their_line),
-        CASE(what_is_no_configuration_is_refused), CASE(socket_names_must_fit),
-        CASE(only_addresses_are_written),          CASE(running_out_of_memory_is_an_error),
+        CASE(the_default_file_says_the_defaults),
+        CASE(everything_can_be_set),
+        CASE(relative_names_start_at_the_file),
+        CASE(faults_name_their_line),
+        cmocka_unit_test(authorities),
+        CASE(what_is_no_configuration_is_refused),
+        CASE(socket_names_must_fit),
+        CASE(only_addresses_are_written),
+        CASE(running_out_of_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
