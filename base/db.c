@@ -271,6 +271,11 @@ void db_rollback(struct db *db)
     errno = saved;
 }
 
+bool db_in_transaction(struct db *db)
+{
+    return !sqlite3_get_autocommit(db->handle);
+}
+
 /* --- migrations --- */
 
 static int set_header(struct db *db, const char *field, int64_t value, struct error *err)

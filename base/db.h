@@ -60,6 +60,8 @@ int db_begin_read(struct db *db, struct error *err) MUST_CHECK;
 int db_commit(struct db *db, struct error *err) MUST_CHECK;
 /* Does nothing where no transaction is open, so it fits every error path. */
 void db_rollback(struct db *db);
+/* False, too, after a failure that undid the whole transaction: a full disk, a damaged file. */
+bool db_in_transaction(struct db *db);
 
 /* Compiles one statement; anything behind it is E_INTERNAL. *out is owned: db_stmt_free, before
  * its db is closed. Keep statements that run often. */

@@ -276,8 +276,8 @@ static int run_once(struct index_tx *tx, struct job *job, bool keep)
     if (rc == 0 && keep)
         return index_change(tx, "RELEASE one", NULL, err, "");
     struct error undo = ERROR_INIT;
-    if (index_change(tx, "ROLLBACK TO one", NULL, &undo, "") != 0 ||
-        index_change(tx, "RELEASE one", NULL, &undo, "") != 0)
+    if (db_in_transaction(tx->db) && (index_change(tx, "ROLLBACK TO one", NULL, &undo, "") != 0 ||
+                                      index_change(tx, "RELEASE one", NULL, &undo, "") != 0))
         log_error("index: %s", undo.message);
     return rc;
 }
@@ -288,6 +288,8 @@ static int run_job(struct index *ix, struct job *job)
     if (!ix->rehearsal)
         return run_once(tx, job, true);
     int first = run_once(tx, job, false);
+    if (!db_in_transaction(tx->db))
+        return first != 0 ? first : fail(&job->err, E_INTERNAL, "the index lost a transaction");
     struct error said = job->err;
     job->err = (struct error)ERROR_INIT;
     int rc = run_once(tx, job, true);
@@ -297,27 +299,48 @@ static int run_job(struct index *ix, struct job *job)
                 error_name(first), error_name(rc), said.message);
 }
 
-static void fail_group(struct job *group, const struct error *err)
+/* Jobs from `first` up to, not with, `end`. */
+static void fail_all(struct job *first, const struct job *end, const struct error *err)
 {
-    for (struct job *job = group; job; job = job->next)
+    for (struct job *job = first; job != end; job = job->next)
         if (job->rc == 0) {
             job->rc = err->code;
             job->err = *err;
         }
 }
 
+/* In one transaction. False: it was lost with everything in it, by a job that found the disk full
+ * or the file damaged, or at its end. */
+static bool run_jobs(struct index *ix, struct job *first, const struct job *end)
+{
+    struct db *db = ix->writer->db;
+    struct error err = ERROR_INIT;
+    for (struct job *job = first; job != end; job = job->next) {
+        job->rc = 0;
+        job->err = (struct error)ERROR_INIT;
+    }
+    int rc = db_begin(db, &err);
+    for (struct job *job = first; rc == 0 && job != end; job = job->next) {
+        job->rc = run_job(ix, job);
+        if (!db_in_transaction(db)) {
+            err = job->err;
+            rc = job->rc;
+        }
+    }
+    if (rc == 0)
+        rc = db_commit(db, &err);
+    if (rc != 0)
+        fail_all(first, end, &err);
+    return rc == 0;
+}
+
+/* What one job could not do is no reason for the others to fail: alone each has its own end. */
 static void run_group(struct index *ix, struct job *group)
 {
-    struct index_tx *tx = ix->writer;
-    struct error err = ERROR_INIT;
-    if (db_begin(tx->db, &err) != 0) {
-        fail_group(group, &err);
+    if (run_jobs(ix, group, NULL) || !group->next)
         return;
-    }
     for (struct job *job = group; job; job = job->next)
-        job->rc = run_job(ix, job);
-    if (db_commit(tx->db, &err) != 0)
-        fail_group(group, &err);
+        (void)run_jobs(ix, job, job->next);
 }
 
 /* Under the lock: cuts at most MAX_GROUP jobs off the queue. */

@@ -4,8 +4,8 @@
  * The cases know nothing of files. A place is where one case's blobs live; opening it again is what
  * a restart does. Not thread-safe; one suite per process at a time.
  */
-#ifndef BULLA_TESTS_CONTRACT_BLOBS_H
-#define BULLA_TESTS_CONTRACT_BLOBS_H
+#ifndef BULLA_TESTS_UNIT_REGISTRY_CONTRACT_BLOBS_H
+#define BULLA_TESTS_UNIT_REGISTRY_CONTRACT_BLOBS_H
 
 #include "registry/blobs.h"
 

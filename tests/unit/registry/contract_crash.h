@@ -3,8 +3,8 @@
  * then fails every further one without passing it on, as if the process had ended there; or only
  * one, as a network does.
  */
-#ifndef BULLA_TESTS_CONTRACT_CRASH_H
-#define BULLA_TESTS_CONTRACT_CRASH_H
+#ifndef BULLA_TESTS_UNIT_REGISTRY_CONTRACT_CRASH_H
+#define BULLA_TESTS_UNIT_REGISTRY_CONTRACT_CRASH_H
 
 #include "registry/blob_store.h"
 

@@ -3,8 +3,8 @@
  *
  * It has no files, no descriptors and no renames, as an object store has none.
  */
-#ifndef BULLA_TESTS_CONTRACT_MEMORY_H
-#define BULLA_TESTS_CONTRACT_MEMORY_H
+#ifndef BULLA_TESTS_UNIT_REGISTRY_CONTRACT_MEMORY_H
+#define BULLA_TESTS_UNIT_REGISTRY_CONTRACT_MEMORY_H
 
 #include "tests/unit/registry/contract_blobs.h"
 

@@ -4,76 +4,34 @@
 #include "base/path.h"
 #include "registry/blob_files.h"
 #include "tests/support/scratch.h"
-#include "tests/support/skip.h"
 #include "tests/unit/registry/contract_blobs.h"
+#include "tests/unit/registry/contract_place.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
-/* --- places: a file system in memory of their own where that may be had --- */
-
-struct place {
-    struct scratch *dir;
-    bool mounted;
-};
-
-/* Mounts made here are seen by nobody else. Once per process, while it has one thread. */
-static bool enter_namespace(void)
-{
-    static int entered;
-    if (entered == 0)
-        entered = unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0
-                      ? 1
-                      : -1;
-    return entered > 0;
-}
-
-static void *place_new(void)
-{
-    struct place *p = calloc(1, sizeof *p);
-    void *dir = NULL;
-    assert_non_null(p);
-    scratch_setup(&dir);
-    p->dir = dir;
-    p->mounted = enter_namespace() &&
-                 mount("tmpfs", p->dir->path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m") == 0;
-    return p;
-}
-
-static void place_free(void *place)
-{
-    struct place *p = place;
-    void *dir = p->dir;
-    if (p->mounted)
-        assert_int_equal(umount2(p->dir->path, 0), 0); /* nothing was left open */
-    scratch_teardown(&dir);
-    free(p);
-}
+/* --- places --- */
 
 static int open_place(void *place, struct blob_store *out, struct error *err)
 {
-    struct place *p = place;
-    return blob_files_open(p->dir->path, out, err);
+    return blob_files_open(contract_place_path(place), out, err);
 }
 
 static void damage(void *place, const struct digest *d)
 {
-    struct place *p = place;
     char hex[DIGEST_TEXT_MAX], path[256], byte;
     digest_hex(d, hex);
-    snprintf(path, sizeof path, "%s/blobs/%s/%.2s/%s", p->dir->path, digest_alg_name(d->alg), hex,
-             hex);
+    snprintf(path, sizeof path, "%s/blobs/%s/%.2s/%s", contract_place_path(place),
+             digest_alg_name(d->alg), hex, hex);
     assert_int_equal(chmod(path, 0600), 0);
     CLEANUP(cleanup_fd) int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_int_equal(pread(fd, &byte, 1, 3), 1);
@@ -81,27 +39,9 @@ static void damage(void *place, const struct digest *d)
     assert_int_equal(pwrite(fd, &byte, 1, 3), 1);
 }
 
-static bool remount(const struct place *p, unsigned long flags, const char *options)
-{
-    return p->mounted && mount("tmpfs", p->dir->path, NULL,
-                               MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, options) == 0;
-}
-
-static bool set_room(void *place, uint64_t bytes)
-{
-    char options[64];
-    snprintf(options, sizeof options, "size=%lluk",
-             bytes == UINT64_MAX ? 65536ull : (unsigned long long)bytes >> 10);
-    return remount(place, 0, options);
-}
-
-static bool set_read_only(void *place, bool on)
-{
-    return remount(place, on ? MS_RDONLY : 0, NULL);
-}
-
-static const struct contract_blobs files = {"files", place_new, place_free,   open_place,
-                                            damage,  set_room,  set_read_only};
+static const struct contract_blobs files = {
+    "files", contract_place_new,      contract_place_free,         open_place,
+    damage,  contract_place_set_room, contract_place_set_read_only};
 
 /* --- killed at every system call --- */
 
