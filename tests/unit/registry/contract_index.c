@@ -325,11 +325,11 @@ static void lists_are_in_byte_order_and_end_when_told(void **state)
     ok(index_tags_each(tx, id, "zz", &visitor, err));
     assert_int_equal(list.len, 0);
     ok(index_tags_each(tx, id, "", &stopping, err));
-    ok(index_repositories_each(tx, "", &visitor, err));
+    ok(index_repositories_between(tx, "", "~", &visitor, err));
     assert_string_equal(bytes_text(&list), "acme\nacme-x\nacme/app\n");
     bytes_clear(&list);
-    ok(index_repositories_each(tx, "acme", &visitor, err));
-    assert_string_equal(bytes_text(&list), "acme-x\nacme/app\n");
+    ok(index_repositories_between(tx, "acme", "acme/app", &visitor, err));
+    assert_string_equal(bytes_text(&list), "acme-x\n");
     index_read_end(p->ix, tx);
 }
 
