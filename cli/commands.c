@@ -74,6 +74,54 @@ static const struct option_spec trust_init_options[] = {
     OPTIONS_END,
 };
 
+#define CHANGE_OPTIONS                                                                             \
+    {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},  \
+        {"expires", 0, OPTION_TEXT, "TIME", "life-time of what is signed, as 90d"}, OPTIONS_END
+
+static const struct option_spec delegate_options[] = {
+    {"role-key", 0, OPTION_LIST, "KEY", "key of the role: name, pkcs11: URI or file; repeatable"},
+    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
+    {"tags", 0, OPTION_LIST, "PATTERN", "tags it may sign, as 'v*'; may be repeated"},
+    {"from", 0, OPTION_TEXT, "ROLE", "the role that delegates (default targets)"},
+    {"terminating", 0, OPTION_FLAG, NULL, "no later role is asked for these tags"},
+    {"first", 0, OPTION_FLAG, NULL, "ask this role before all others"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec change_options[] = {
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec rotate_options[] = {
+    {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
+    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec repair_options[] = {
+    {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
+    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
+    {"without-history", 0, OPTION_FLAG, NULL, "this machine never saw the collection: believe it"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec renew_options[] = {
+    {"without-history", 0, OPTION_FLAG, NULL, "this machine never saw the collection: believe it"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec revoke_options[] = {
+    {"block", 0, OPTION_FLAG, NULL, "bar the tag with the targets keys alone, for every role"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec split_options[] = {
+    {"bin-key", 0, OPTION_LIST, "KEY", "key that signs the bins; may be repeated"},
+    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
+    {"bins", 0, OPTION_TEXT, "N", "number of bins, a power of two (by the number of tags)"},
+    CHANGE_OPTIONS,
+};
+
 static const struct option_spec pin_options[] = {
     {"replace", 0, OPTION_FLAG, NULL, "replace another root that is pinned already"},
     OPTIONS_END,
@@ -141,6 +189,10 @@ static const char run_notes[] =
     "Ends with the container's own status; 125: refused or failed before it started;\n"
     "126, 127: the command cannot be executed or does not exist; 128+N: ended by signal N.\n";
 
+static const char rotate_notes[] =
+    "ROLE is root, targets or a delegated role. The role's file is signed again by the new keys:\n"
+    "name them with --key as well, together with the keys of the role above.\n";
+
 #define NO_LIMIT ((size_t)-1)
 
 const struct command commands[] = {
@@ -172,6 +224,21 @@ const struct command commands[] = {
      1, 0, command_trust_show, NULL},
     {"trust pin", "REF", "show a collection's root keys and trust them from now on", pin_options, 1,
      1, 0, command_trust_pin, NULL},
+    {"trust delegate", "REF ROLE", "let a role sign some of the tags", delegate_options, 2, 2, 0,
+     command_trust_delegate, NULL},
+    {"trust undelegate", "REF ROLE", "take a role's delegation back", change_options, 2, 2, 0,
+     command_trust_undelegate, NULL},
+    {"trust rotate", "REF ROLE", "give a role new keys", rotate_options, 2, 2, 0,
+     command_trust_rotate, rotate_notes},
+    {"trust repair", "REF ROLE", "replace lost keys with those of the role above", repair_options,
+     2, 2, 0, command_trust_repair, rotate_notes},
+    {"trust renew", "REF [ROLE…]", "sign again what expires", renew_options, 1, OPTION_VALUES_MAX,
+     0, command_trust_renew, "Without ROLE: all roles that expire within 90 days.\n"},
+    {"trust revoke", "REF", "take back a tag, or ban a digest for good", revoke_options, 1, 1, 0,
+     command_trust_revoke,
+     "REPOSITORY:TAG is removed from every role; REPOSITORY@DIGEST is banned, whatever its tag.\n"},
+    {"trust split", "REF [ROLE]", "spread a large role over hashed bins", split_options, 1, 2, 0,
+     command_trust_split, "Each bin is signed once: as many signatures as there are bins.\n"},
     {"policy allow", "SCOPE", "let images of HOST[/REPOSITORY] run", policy_allow_options, 1, 1, 0,
      command_policy_allow, "Without --root and --root-key the pinned root of SCOPE is used.\n"},
     {"policy test", "REF", "explain what policy says of an image", NULL, 1, 1, 0,

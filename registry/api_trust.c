@@ -186,10 +186,10 @@ static int may_found(struct api_call *c, bool *out, struct error *err)
 
 static int finish_post(struct api_call *c, struct error *err)
 {
-    struct tuf_file changes[TUF_MAX_CHANGES];
+    CLEANUP(cleanup_free) struct tuf_file *changes = calloc(TUF_MAX_CHANGES, sizeof *changes);
     struct publication p = {.repository = c->route.repository, .changes = changes};
     CLEANUP(js_cleanup) struct js *empty = js_object_new();
-    int rc = read_changes(c, changes, &p.n_changes, err);
+    int rc = changes ? read_changes(c, changes, &p.n_changes, err) : fail_nomem(err);
     if (rc == 0)
         rc = may_found(c, &p.may_found, err);
     if (rc == 0)

@@ -47,6 +47,44 @@ static int trust_root(struct index_tx *tx, const struct storing *s, struct tuf_t
     return tuf_trusted_update_root(*out, new_root->data, new_root->len, NULL, err);
 }
 
+static int is_delegated(const struct storing *s, const char *role, bool *out, struct error *err)
+{
+    *out = false;
+    for (size_t i = 0; !*out && i < s->set->n_files; i++) {
+        const struct signer_set_file *file = &s->set->files[i];
+        CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+        if (!is_targets_role(file->role))
+            continue;
+        int rc = tuf_metadata_parse(TUF_TARGETS, file->data.data, file->data.len, &m, err);
+        if (rc != 0)
+            return rc;
+        *out = tuf_targets_authority(m, role) != NULL;
+    }
+    return 0;
+}
+
+/* Names never leave a snapshot (TUF 5.5.5): roles that nobody delegates to any more stay in it
+ * without a file. Any other must be here. */
+static int check_absent(const struct storing *s, const struct tuf_metadata *snapshot,
+                        struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < tuf_snapshot_count(snapshot); i++) {
+        const char *role = NULL;
+        bool needed = false;
+        (void)tuf_snapshot_at(snapshot, i, &role);
+        if (trust_set_find(s->set, role))
+            continue;
+        needed = strcmp(role, "targets") == 0;
+        if (!needed)
+            rc = is_delegated(s, role, &needed, err);
+        if (rc == 0 && needed)
+            return fail(err, E_ROLLBACK, "the snapshot names role '%s', which is not in the set",
+                        role);
+    }
+    return rc;
+}
+
 /* Every file is the one the snapshot names, and none is missing or too many. Expiry of targets is
  * not looked at: an expired collection still needs fresh timestamps to be repaired. */
 static int check_roles(const struct storing *s, const struct tuf_trusted *t, struct error *err)
@@ -65,9 +103,7 @@ static int check_roles(const struct storing *s, const struct tuf_trusted *t, str
             return wrap(err, rc, "'%s'", file->role);
         n++;
     }
-    return n == tuf_snapshot_count(snapshot)
-               ? 0
-               : fail(err, E_ROLLBACK, "the snapshot names roles that are not in the set");
+    return n == tuf_snapshot_count(snapshot) ? 0 : check_absent(s, snapshot, err);
 }
 
 /* What is published protects itself: a service restored from a copy may hold an older snapshot

@@ -55,12 +55,20 @@ int role_signers_open(const struct collection_owner *owner, const char *const *n
     return OK;
 }
 
-static bool lists(const struct tuf_role_keys *role, const char *id)
+bool role_keys_list(const struct tuf_role_keys *role, const char *id)
 {
     for (size_t i = 0; i < role->n_ids; i++)
         if (strcmp(role->ids[i].text, id) == 0)
             return true;
     return false;
+}
+
+size_t role_signers_count(const struct role_signers *s, const struct tuf_role_keys *role)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n += role_keys_list(role, s->info[i].id);
+    return n;
 }
 
 /* Names of local keys in the role, and the count of them. */
@@ -71,7 +79,7 @@ static size_t candidates(const struct key_entry *entries, size_t n,
     size_t found = 0, used = 0;
     names[0] = '\0';
     for (size_t i = 0; i < n; i++) {
-        if (!lists(role, entries[i].id.text))
+        if (!role_keys_list(role, entries[i].id.text))
             continue;
         *last = entries[i].name;
         if (used < size)
@@ -83,12 +91,14 @@ static size_t candidates(const struct key_entry *entries, size_t n,
 }
 
 int role_signers_find(const struct collection_owner *owner, const struct tuf_role_keys *role,
-                      const char *role_name, struct role_signers *out, struct error *err)
+                      const char *role_name, struct role_signers *s, struct error *err)
 {
     CLEANUP(cleanup_free) struct key_entry *entries = NULL;
     size_t n = 0;
     char names[256];
     const char *only = NULL;
+    if (role_signers_count(s, role) >= (uint64_t)role->threshold)
+        return OK;
     int rc = keystore_list(owner->keystore, &entries, &n, err);
     if (rc)
         return rc;
@@ -105,5 +115,7 @@ int role_signers_find(const struct collection_owner *owner, const struct tuf_rol
     if (found > 1) /* more than one signature is needed, so all of them help */
         return fail(err, E_USAGE, "role '%s' needs %lld signatures: name the keys with --key (%s)",
                     role_name, (long long)role->threshold, names);
-    return role_signers_open(owner, &only, 1, out, err);
+    if (s->n == COLLECTION_MAX_KEYS)
+        return fail(err, E_USAGE, "at most %d keys at once", COLLECTION_MAX_KEYS);
+    return add(owner, only, s, err);
 }

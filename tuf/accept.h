@@ -15,7 +15,8 @@ struct tuf_file {
     size_t len;
 };
 
-#define TUF_MAX_CHANGES 64 /* files in one publication */
+#define TUF_MAX_CHANGES 2100 /* files in one publication: all bins of a split, and what is above   \
+                              */
 
 struct tuf_accept_input {
     const char *collection; /* not NULL */

@@ -58,9 +58,8 @@ static int add_key(struct js *keys, struct js *ids, const struct public_key *key
     return rc ? rc : js_set(keys, id.text, TAKE_PTR(object), err);
 }
 
-/* Adds the role's keys to `keys`, and keyids and threshold to `role`. */
-static int set_role(struct js *keys, struct js *role, const struct tuf_compose_role *from,
-                    struct error *err)
+int tuf_compose_role_keys(struct js *keys, struct js *role, const struct tuf_compose_role *from,
+                          struct error *err)
 {
     int rc = js_set(role, "keyids", js_array_new(), err);
     for (size_t i = 0; !rc && i < from->n_keys; i++)
@@ -79,7 +78,8 @@ int tuf_compose_root_roles(struct js *signed_root, const struct tuf_compose_role
         struct js *all = js_edit(signed_root, "roles");
         rc = js_set(all, name, js_object_new(), err);
         if (!rc)
-            rc = set_role(js_edit(signed_root, "keys"), js_edit(all, name), &roles[type], err);
+            rc = tuf_compose_role_keys(js_edit(signed_root, "keys"), js_edit(all, name),
+                                       &roles[type], err);
     }
     return rc ? rc : js_set(signed_root, "consistent_snapshot", js_bool_new(true), err);
 }
@@ -105,7 +105,7 @@ int tuf_compose_delegation(struct js *signed_targets, const struct tuf_compose_d
     struct js *delegations = js_edit(signed_targets, "delegations");
     rc = js_set(role, "name", js_text_new(from->name), err);
     if (!rc)
-        rc = set_role(js_edit(delegations, "keys"), role, &from->role, err);
+        rc = tuf_compose_role_keys(js_edit(delegations, "keys"), role, &from->role, err);
     if (!rc)
         rc = js_set(role, "terminating", js_bool_new(from->terminating), err);
     if (!rc)
@@ -124,7 +124,7 @@ int tuf_compose_bins(struct js *signed_targets, const struct tuf_compose_bins *f
         return fail(err, E_EXISTS, "the role delegates already");
     int rc = o && bins ? js_set(o, "keys", js_object_new(), err) : fail_nomem(err);
     if (!rc)
-        rc = set_role(js_edit(o, "keys"), bins, &from->role, err);
+        rc = tuf_compose_role_keys(js_edit(o, "keys"), bins, &from->role, err);
     if (!rc)
         rc = js_set(bins, "bit_length", js_int_new(from->bits), err);
     if (!rc)

@@ -19,6 +19,9 @@ struct tuf_compose_role {
     size_t n_keys;
     int64_t threshold;
 };
+/* Sets keyids and threshold of the object `role`, and adds the keys to the table `keys`. */
+int tuf_compose_role_keys(struct js *keys, struct js *role, const struct tuf_compose_role *from,
+                          struct error *err) MUST_CHECK;
 /* Adds keys and roles and consistent_snapshot:true to a root. roles[4] in the order of
  * enum tuf_type. */
 int tuf_compose_root_roles(struct js *signed_root, const struct tuf_compose_role roles[4],

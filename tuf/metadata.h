@@ -152,6 +152,8 @@ bool tuf_bins_has(const struct tuf_bins *bins, const char *role);
 const struct tuf_role_keys *tuf_targets_authority(const struct tuf_metadata *delegator,
                                                   const char *role);
 size_t tuf_targets_n_banned(const struct tuf_metadata *targets);
+/* Number i of the ban list, sorted; borrowed. */
+const struct digest *tuf_targets_banned_at(const struct tuf_metadata *targets, size_t i);
 /* True where the digest is in x-bulla-banned. One document has a digest per algorithm: ask for each
  * (image_check_bans in verify/ does). */
 bool tuf_targets_banned(const struct tuf_metadata *targets, const struct digest *d);

@@ -124,6 +124,11 @@ size_t tuf_targets_n_banned(const struct tuf_metadata *targets)
     return targets->targets.n_banned;
 }
 
+const struct digest *tuf_targets_banned_at(const struct tuf_metadata *targets, size_t i)
+{
+    return &targets->targets.banned[i];
+}
+
 bool tuf_targets_banned(const struct tuf_metadata *targets, const struct digest *d)
 {
     const struct targets_part *part = &targets->targets;

@@ -26,6 +26,9 @@ struct tuf_trusted_options {
  * threshold must hold. TUF 5.2. */
 int tuf_trusted_new(const struct tuf_trusted_options *options, const void *root, size_t len,
                     struct tuf_trusted **out, struct error *err) MUST_CHECK;
+/* For owners, who renew what has expired; everything else is checked as ever. Never for a verdict.
+ */
+void tuf_trusted_ignore_expiry(struct tuf_trusted *t);
 void tuf_trusted_free(struct tuf_trusted *t);
 void tuf_trusted_cleanup(struct tuf_trusted **t);
 

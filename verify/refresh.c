@@ -25,15 +25,23 @@ static bool unreachable(int rc)
     return rc == E_NETWORK || rc == E_TLS;
 }
 
+static int new_view(struct refresh *r, const struct bytes *root, struct error *err)
+{
+    struct tuf_trusted_options options = {r->options->now_s, r->options->collection};
+    int rc = tuf_trusted_new(&options, root->data, root->len, &r->view->trusted, err);
+    if (!rc && r->options->ignore_expiry)
+        tuf_trusted_ignore_expiry(r->view->trusted);
+    return rc;
+}
+
 static int start(struct refresh *r, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
-    struct tuf_trusted_options options = {r->options->now_s, r->options->collection};
     struct error why = ERROR_INIT;
     tuf_trusted_cleanup(&r->view->trusted);
     int rc = trust_store_read(r->store, "root", TUF_MAX_ROOT_BYTES, &stored, &why);
     if (rc == 0) {
-        rc = tuf_trusted_new(&options, stored.data, stored.len, &r->view->trusted, &why);
+        rc = new_view(r, &stored, &why);
         if (!rc || rc == E_NOMEM)
             return rc ? fail_nomem(err) : OK;
         /* It was good when it was stored: this says nothing about the image. */
@@ -45,7 +53,7 @@ static int start(struct refresh *r, struct error *err)
     if (rc != E_NOTFOUND)
         return fail(err, rc, "%s", why.message);
     const struct bytes *root = r->options->root;
-    rc = tuf_trusted_new(&options, root->data, root->len, &r->view->trusted, err);
+    rc = new_view(r, root, err);
     if (rc)
         return wrap(err, rc, "anchor root");
     return trust_store_write_root(

@@ -36,7 +36,8 @@ struct refresh_options {
     int64_t reuse_s;          /* 0: always ask */
     int64_t max_age_s;        /* -1: none. Limit of FRESH_CACHED */
     int64_t grace_s;          /* offlineGrace of an expired timestamp */
-    bool must_ask;            /* never fall back to what is stored (conformance front) */
+    bool must_ask;            /* never fall back to what is stored (conformance front, owners) */
+    bool ignore_expiry;       /* owners only: what has expired is renewed from this view */
 };
 
 struct trust_view {

@@ -93,6 +93,8 @@ static int refresh(struct trust_session *s, const struct decision *decision, boo
         .reuse_s = reuse && decision ? decision->refresh_s : 0,
         .max_age_s = decision ? decision->max_age_s : -1,
         .grace_s = decision ? decision->offline_grace_s : 0,
+        .must_ask = s->for_owner,
+        .ignore_expiry = s->for_owner,
     };
     struct trust_view fresh;
     int rc = trust_refresh(&options, s->store, &s->source, &fresh, err);
@@ -113,12 +115,9 @@ int trust_session_ask(struct trust_session *s, const struct decision *decision, 
     return refresh(s, decision, false, err);
 }
 
-int trust_session_open(const struct verify_options *options, const struct reference *ref,
-                       const struct decision *decision, struct trust_session *out,
-                       struct error *err)
+static int open_session(const struct verify_options *options, const struct reference *ref,
+                        const struct decision *decision, struct trust_session *s, struct error *err)
 {
-    struct trust_session *s = out;
-    memset(s, 0, sizeof *s);
     s->options = options;
     s->ref = *ref;
     s->source = (struct trust_source){source_get, source_get_two};
@@ -128,11 +127,30 @@ int trust_session_open(const struct verify_options *options, const struct refere
     int rc = anchor_resolve(decision->anchor, options->home, ref, tofu, &s->anchor, err);
     if (!rc)
         rc = open_store(s, err);
-    if (!rc)
-        rc = refresh(s, decision, options->reuse_recent, err);
+    if (!rc) {
+        s->had_history = trust_store_last_success(s->store) != 0;
+        rc = refresh(s, decision, options->reuse_recent && !s->for_owner, err);
+    }
     if (!rc && s->anchor.origin == ANCHOR_TOFU)
         rc = trust_pin_write(options->home, ref->host, ref->repository, &s->anchor.root, err);
     if (rc)
         trust_session_close(s);
     return rc;
+}
+
+int trust_session_open(const struct verify_options *options, const struct reference *ref,
+                       const struct decision *decision, struct trust_session *out,
+                       struct error *err)
+{
+    memset(out, 0, sizeof *out);
+    return open_session(options, ref, decision, out, err);
+}
+
+int trust_session_open_for_owner(const struct verify_options *options, const struct reference *ref,
+                                 const struct decision *decision, struct trust_session *out,
+                                 struct error *err)
+{
+    memset(out, 0, sizeof *out);
+    out->for_owner = true;
+    return open_session(options, ref, decision, out, err);
 }

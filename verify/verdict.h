@@ -66,11 +66,18 @@ struct trust_session {
     struct trust_source source;
     const struct verify_options *options;
     struct reference ref;
+    bool for_owner;   /* expiry is not judged, and only what the registry says now counts */
+    bool had_history; /* this machine knew the collection before */
 };
 /* Resolves the anchor, refreshes, leaves everything open. decision: from policy_decide. */
 int trust_session_open(const struct verify_options *options, const struct reference *ref,
                        const struct decision *decision, struct trust_session *out,
                        struct error *err) MUST_CHECK;
+/* The same for whoever is about to change the collection: what has expired is shown, not refused.
+ */
+int trust_session_open_for_owner(const struct verify_options *options, const struct reference *ref,
+                                 const struct decision *decision, struct trust_session *out,
+                                 struct error *err) MUST_CHECK;
 void trust_session_close(struct trust_session *s);
 /* The connection, opened on first use. */
 int trust_session_remote(struct trust_session *s, struct remote **out,

@@ -1,0 +1,197 @@
+/* Delegating roles, taking them back, and giving roles new keys. */
+#include "signer/collection_change.h"
+
+#include "tuf/edit.h"
+
+#include <string.h>
+
+static struct tuf_compose_role compose_role(const struct collection_role *r)
+{
+    return (struct tuf_compose_role){(const struct public_key *const *)r->keys, r->n_keys,
+                                     r->threshold};
+}
+
+/* --- delegate --- */
+
+static int check_new_role(const struct tuf_metadata *from, const struct change_delegate *c,
+                          struct error *err)
+{
+    if (!tuf_role_name_valid(c->role))
+        return fail(err, E_USAGE,
+                    "'%s' is no role name: a-z first, then a-z 0-9 . _ -, at most %u, none of the "
+                    "four top-level roles",
+                    c->role, TUF_MAX_ROLE_NAME);
+    if (!c->n_patterns)
+        return fail(err, E_USAGE, "name the tags that '%s' may sign, as --tags 'v*'", c->role);
+    if (from && tuf_targets_bins(from))
+        return fail(err, E_USAGE, "'%s' is split into bins and cannot delegate",
+                    c->from ? c->from : "targets");
+    for (size_t i = 0; from && i < tuf_targets_n_delegations(from); i++)
+        if (strcmp(tuf_targets_delegation(from, i)->name, c->role) == 0)
+            return fail(err, E_EXISTS,
+                        "role '%s' is delegated already; 'bulla trust rotate' gives it new keys, "
+                        "'bulla trust undelegate' removes it",
+                        c->role);
+    return OK;
+}
+
+int change_delegate(struct draft *d, void *context, struct error *err)
+{
+    const struct change_delegate *c = context;
+    const char *from = c->from ? c->from : "targets";
+    const struct tuf_metadata *published = NULL;
+    struct js *tree = NULL;
+    struct tuf_compose_delegation delegation = {.name = c->role,
+                                                .role = compose_role(c->keys),
+                                                .terminating = c->terminating,
+                                                .paths = c->patterns,
+                                                .n_paths = c->n_patterns};
+    int rc = draft_published(d, from, &published, NULL, err);
+    if (!rc)
+        rc = check_new_role(published, c, err);
+    if (!rc)
+        rc = draft_role(d, from, NULL, &tree, err);
+    if (!rc)
+        rc = tuf_compose_delegation(tree, &delegation, err);
+    return rc || !c->first ? rc : tuf_edit_delegation_first(tree, c->role, err);
+}
+
+/* --- undelegate --- */
+
+int change_undelegate(struct draft *d, void *context, struct error *err)
+{
+    const struct change_undelegate *c = context;
+    const struct tuf_metadata *published = NULL;
+    const char *from = NULL;
+    struct js *tree = NULL;
+    int rc = draft_published(d, c->role, &published, &from, err);
+    if (!rc && !from)
+        return fail(err, E_USAGE, "'targets' is not delegated: root names its keys");
+    if (!rc)
+        rc = draft_role(d, from, NULL, &tree, err);
+    return rc ? rc : tuf_edit_remove_delegation(tree, c->role, err);
+}
+
+/* --- rotate --- */
+
+static int rotate_top_level(struct draft *d, enum tuf_type type,
+                            const struct tuf_compose_role *keys, struct error *err)
+{
+    struct js *root = NULL, *targets = NULL;
+    int rc = draft_root(d, &root, err);
+    if (!rc)
+        rc = tuf_edit_root_role(root, type, keys, err);
+    /* What the new keys have not signed would not verify any more. */
+    return rc || type != TUF_TARGETS ? rc : draft_role(d, "targets", NULL, &targets, err);
+}
+
+static int rotate_delegated(struct draft *d, const char *role, const struct tuf_compose_role *keys,
+                            struct error *err)
+{
+    const struct tuf_metadata *published = NULL;
+    const char *from = NULL;
+    struct js *delegator = NULL, *tree = NULL;
+    int rc = draft_published(d, role, &published, &from, err);
+    if (!rc)
+        rc = draft_role(d, from, NULL, &delegator, err);
+    if (!rc)
+        rc = tuf_edit_delegation_keys(delegator, role, keys, err);
+    return rc || !published ? rc : draft_role(d, role, from, &tree, err);
+}
+
+int change_rotate(struct draft *d, void *context, struct error *err)
+{
+    const struct change_rotate *c = context;
+    struct tuf_compose_role keys = compose_role(c->keys);
+    if (strcmp(c->role, "root") == 0)
+        return rotate_top_level(d, TUF_ROOT, &keys, err);
+    if (strcmp(c->role, "targets") == 0)
+        return rotate_top_level(d, TUF_TARGETS, &keys, err);
+    return rotate_delegated(d, c->role, &keys, err);
+}
+
+/* --- split --- */
+
+#define TAGS_PER_BIN 256u /* about 45 KB, fetched whole for each tag */
+#define MIN_BITS     1u
+#define MAX_BITS     11u
+
+static unsigned bits_for(size_t n_tags)
+{
+    unsigned bits = MIN_BITS;
+    while (bits < MAX_BITS && (n_tags >> bits) > TAGS_PER_BIN)
+        bits++;
+    return bits;
+}
+
+static int check_split(const struct change_split *c, const struct tuf_metadata *m,
+                       struct error *err)
+{
+    if (!m)
+        return fail(err, E_USAGE, "nobody has signed role '%s' yet: there is nothing to split",
+                    c->role);
+    if (tuf_targets_bins(m))
+        return fail(err, E_EXISTS, "role '%s' is split already", c->role);
+    if (tuf_targets_n_delegations(m))
+        return fail(err, E_USAGE,
+                    "role '%s' delegates to other roles and cannot have bins as well: delegate its "
+                    "tags to a role of their own and split that one",
+                    c->role);
+    if (c->bits > MAX_BITS)
+        return fail(err, E_USAGE, "at most 2^%u bins", MAX_BITS);
+    return OK;
+}
+
+/* All bins are made, empty ones too: a client must find the one that is responsible. */
+static int make_bins(struct draft *d, const struct change_split *c, const struct tuf_bins *bins,
+                     struct js **trees, struct error *err)
+{
+    char name[TUF_BIN_NAME_MAX];
+    int rc = OK;
+    for (uint64_t i = 0; !rc && i < tuf_bins_count(bins); i++) {
+        tuf_bins_name(bins, i, name);
+        rc = draft_role(d, name, c->role, &trees[i], err);
+    }
+    return rc;
+}
+
+static int move_targets(const struct tuf_metadata *m, const struct tuf_bins *bins,
+                        struct js *const *trees, struct error *err)
+{
+    const struct js *targets = js_get(tuf_metadata_signed(m), "targets");
+    int rc = OK;
+    js_foreach (targets, it) {
+        uint64_t bin = 0;
+        if (!rc)
+            rc = tuf_bins_find(bins, it.key, &bin, err);
+        if (!rc)
+            rc = js_set(js_edit(trees[bin], "targets"), it.key, js_dup(it.value), err);
+    }
+    return rc;
+}
+
+int change_split(struct draft *d, void *context, struct error *err)
+{
+    const struct change_split *c = context;
+    const struct tuf_metadata *published = NULL;
+    struct js *tree = NULL;
+    char prefix[TUF_MAX_ROLE_NAME + 8];
+    (void)snprintf(prefix, sizeof prefix, "%s-bin", c->role);
+    int rc = draft_published(d, c->role, &published, NULL, err);
+    if (!rc)
+        rc = check_split(c, published, err);
+    if (rc)
+        return rc;
+    struct tuf_bins bins = {.prefix = prefix,
+                            .bits = c->bits ? c->bits : bits_for(tuf_targets_count(published))};
+    CLEANUP(cleanup_free) struct js **trees = calloc(tuf_bins_count(&bins), sizeof *trees);
+    struct tuf_compose_bins compose = {prefix, bins.bits, compose_role(c->bin_keys)};
+    rc = trees ? draft_role(d, c->role, NULL, &tree, err) : fail_nomem(err);
+    if (!rc)
+        rc = tuf_compose_bins(tree, &compose, err);
+    if (!rc)
+        rc = make_bins(d, c, &bins, trees, err);
+    if (!rc)
+        rc = move_targets(published, &bins, trees, err);
+    return rc ? rc : js_set(tree, "targets", js_object_new(), err);
+}

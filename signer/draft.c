@@ -1,0 +1,426 @@
+#include "signer/draft.h"
+
+#include "base/clock.h"
+#include "signer/difference.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- life --- */
+
+static void file_done(struct draft_file *f)
+{
+    free(f->role);
+    free(f->delegator);
+    js_free(f->tree);
+    tuf_metadata_free(f->after);
+    bytes_done(&f->signed_file);
+}
+
+static void forget_files(struct draft *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        file_done(&d->files[i]);
+    free(d->files);
+    d->files = NULL;
+    d->n = 0;
+}
+
+int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
+               struct error *err)
+{
+    struct decision decision;
+    *out = (struct draft){.owner = owner, .now_s = clock_now_s()};
+    int rc = policy_decide(owner->verify->policy, ref, &decision, err);
+    return rc ? rc
+              : trust_session_open_for_owner(owner->verify, ref, &decision, &out->session, err);
+}
+
+void draft_close(struct draft *d)
+{
+    forget_files(d);
+    trust_session_close(&d->session);
+}
+
+int draft_reset(struct draft *d, struct error *err)
+{
+    forget_files(d);
+    return trust_session_refresh(&d->session, err);
+}
+
+/* --- what is published --- */
+
+static struct tuf_trusted *view(const struct draft *d)
+{
+    return d->session.view.trusted;
+}
+
+int draft_fetch(struct draft *d, const char *role, const char *delegator,
+                const struct tuf_metadata **out, struct error *err)
+{
+    struct trust_session *s = &d->session;
+    *out = NULL;
+    if (!tuf_trusted_wanted(view(d), role))
+        return OK;
+    int rc = trust_need_role(&s->view, s->store, &s->source, role, delegator, err);
+    if (!rc)
+        *out = tuf_trusted_targets(view(d), role);
+    return rc;
+}
+
+struct walk_step {
+    const char *role, *delegator; /* borrowed from the view */
+};
+
+struct walk {
+    struct walk_step *steps;
+    size_t n, cap;
+};
+
+static void walk_done(struct walk *w)
+{
+    free(w->steps);
+}
+
+static int walk_add(struct walk *w, const char *role, const char *delegator, struct error *err)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (strcmp(w->steps[i].role, role) == 0)
+            return OK;
+    if (w->n == w->cap) {
+        size_t cap = w->cap ? 2 * w->cap : 64;
+        struct walk_step *steps = reallocarray(w->steps, cap, sizeof *steps);
+        if (!steps)
+            return fail_nomem(err);
+        w->steps = steps;
+        w->cap = cap;
+    }
+    w->steps[w->n++] = (struct walk_step){role, delegator};
+    return OK;
+}
+
+/* Bins are taken from the snapshot's list: those are all that exist. */
+static int walk_bins(const struct draft *d, struct walk *w, const struct tuf_bins *bins,
+                     const char *delegator, struct error *err)
+{
+    const struct tuf_metadata *snapshot = tuf_trusted_snapshot(view(d));
+    int rc = OK;
+    for (size_t i = 0; !rc && bins && i < tuf_snapshot_count(snapshot); i++) {
+        const char *role;
+        (void)tuf_snapshot_at(snapshot, i, &role);
+        if (tuf_bins_has(bins, role))
+            rc = walk_add(w, role, delegator, err);
+    }
+    return rc;
+}
+
+int draft_walk(struct draft *d,
+               int (*visit)(void *context, const char *role, const char *delegator,
+                            const struct tuf_metadata *metadata, struct error *err),
+               void *context, struct error *err)
+{
+    CLEANUP(walk_done) struct walk w = {.steps = NULL};
+    int rc = walk_add(&w, "targets", NULL, err);
+    for (size_t i = 0; !rc && i < w.n; i++) {
+        struct walk_step step = w.steps[i];
+        const struct tuf_metadata *m = NULL;
+        rc = draft_fetch(d, step.role, step.delegator, &m, err);
+        if (!rc)
+            rc = visit(context, step.role, step.delegator, m, err);
+        for (size_t k = 0; !rc && m && k < tuf_targets_n_delegations(m); k++)
+            rc = walk_add(&w, tuf_targets_delegation(m, k)->name, step.role, err);
+        if (!rc && m)
+            rc = walk_bins(d, &w, tuf_targets_bins(m), step.role, err);
+    }
+    return rc;
+}
+
+struct wanted {
+    const char *role;
+    const char *delegator;
+    const struct tuf_metadata *metadata;
+    bool found;
+};
+
+static int look(void *context, const char *role, const char *delegator,
+                const struct tuf_metadata *metadata, struct error *err)
+{
+    (void)err;
+    struct wanted *wanted = context;
+    if (strcmp(role, wanted->role) != 0)
+        return OK;
+    wanted->delegator = delegator;
+    wanted->metadata = metadata;
+    wanted->found = true;
+    return E_INTERRUPTED; /* ends the walk */
+}
+
+int draft_published(struct draft *d, const char *role, const struct tuf_metadata **out,
+                    const char **delegator, struct error *err)
+{
+    struct wanted wanted = {.role = role};
+    struct error why = ERROR_INIT;
+    int rc = draft_walk(d, look, &wanted, &why);
+    if (!wanted.found && !rc)
+        return fail(err, E_USAGE, "collection '%s' has no role '%s'; 'bulla trust show' lists them",
+                    d->session.collection, role);
+    if (!wanted.found) {
+        *err = why;
+        return rc;
+    }
+    *out = wanted.metadata;
+    if (delegator)
+        *delegator = wanted.delegator;
+    return OK;
+}
+
+/* --- next versions --- */
+
+static struct draft_file *find_file(const struct draft *d, const char *role)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->files[i].role, role) == 0)
+            return &d->files[i];
+    return NULL;
+}
+
+int64_t draft_expiry(const struct draft *d, enum tuf_type type)
+{
+    int64_t usual = type == TUF_ROOT ? COLLECTION_ROOT_LIFETIME_S : COLLECTION_TARGETS_LIFETIME_S;
+    return d->now_s + (d->lifetime_s ? d->lifetime_s : usual);
+}
+
+static int next_tree(const struct draft *d, enum tuf_type type, struct draft_file *f,
+                     struct error *err)
+{
+    char when[CLOCK_TEXT_MAX];
+    int64_t expires = draft_expiry(d, type);
+    if (!f->before)
+        return tuf_compose(type, d->session.collection, f->role, 1, d->now_s, expires, &f->tree,
+                           err);
+    f->tree = js_dup(tuf_metadata_signed(f->before));
+    if (!f->tree)
+        return fail_nomem(err);
+    int rc = js_set(f->tree, "version", js_int_new(tuf_metadata_version(f->before) + 1), err);
+    return rc ? rc : js_set(f->tree, "expires", js_text_new(clock_format(expires, when)), err);
+}
+
+static int add_file(struct draft *d, enum tuf_type type, const char *role, const char *delegator,
+                    const struct tuf_metadata *before, struct js **tree, struct error *err)
+{
+    if (d->n == DRAFT_MAX_FILES)
+        return fail(err, E_LIMIT, "more than %d files would change at once", DRAFT_MAX_FILES);
+    struct draft_file *files = reallocarray(d->files, d->n + 1, sizeof *files);
+    if (!files)
+        return fail_nomem(err);
+    d->files = files;
+    struct draft_file f = {
+        .role = strdup(role), .delegator = delegator ? strdup(delegator) : NULL, .before = before};
+    int rc = f.role && (!delegator || f.delegator) ? OK : fail_nomem(err);
+    if (!rc)
+        rc = next_tree(d, type, &f, err);
+    if (rc) {
+        file_done(&f);
+        return rc;
+    }
+    *tree = f.tree;
+    d->files[d->n++] = f;
+    return OK;
+}
+
+int draft_root(struct draft *d, struct js **tree, struct error *err)
+{
+    const struct draft_file *f = find_file(d, "root");
+    if (!f)
+        return add_file(d, TUF_ROOT, "root", NULL, tuf_trusted_root(view(d)), tree, err);
+    *tree = f->tree;
+    return OK;
+}
+
+int draft_role(struct draft *d, const char *role, const char *delegator, struct js **tree,
+               struct error *err)
+{
+    const struct draft_file *f = find_file(d, role);
+    const struct tuf_metadata *before = NULL;
+    if (f) {
+        *tree = f->tree;
+        return OK;
+    }
+    int rc = delegator ? draft_fetch(d, role, delegator, &before, err)
+                       : draft_published(d, role, &before, &delegator, err);
+    return rc ? rc : add_file(d, TUF_TARGETS, role, delegator, before, tree, err);
+}
+
+/* --- whose signatures --- */
+
+static int parse_tree(struct draft_file *f, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes file = BYTES_INIT;
+    enum tuf_type type = strcmp(f->role, "root") == 0 ? TUF_ROOT : TUF_TARGETS;
+    tuf_metadata_free(f->after);
+    f->after = NULL;
+    int rc = tuf_compose_file(f->tree, NULL, 0, &file, err);
+    if (!rc && file.len > tuf_type_max_bytes(type))
+        rc = fail(err, E_LIMIT, "'%s' would have %zu bytes, stock clients take %zu%s", f->role,
+                  file.len, tuf_type_max_bytes(type),
+                  type == TUF_TARGETS ? "; 'bulla trust split' makes bins of it" : "");
+    if (!rc)
+        rc = tuf_metadata_parse(type, file.data, file.len, &f->after, err);
+    return wrap(err, rc, "the new '%s'", f->role);
+}
+
+static const struct tuf_metadata *root_after(const struct draft *d)
+{
+    const struct draft_file *f = find_file(d, "root");
+    return f ? f->after : tuf_trusted_root(view(d));
+}
+
+static void add_authority(struct draft_file *f, const char *name, const struct tuf_keys *keys,
+                          const struct tuf_role_keys *role)
+{
+    f->authorities[f->n_authorities++] = (struct draft_authority){name, keys, role};
+}
+
+static int find_authorities(const struct draft *d, struct draft_file *f, struct error *err)
+{
+    const struct tuf_metadata *root = root_after(d);
+    f->n_authorities = 0;
+    if (strcmp(f->role, "root") == 0) { /* TUF 5.3.4 */
+        if (f->before)
+            add_authority(f, "root (keys in force)", tuf_root_keys(f->before),
+                          tuf_root_role(f->before, TUF_ROOT));
+        add_authority(f, "root (new keys)", tuf_root_keys(root), tuf_root_role(root, TUF_ROOT));
+        return OK;
+    }
+    if (!f->delegator) {
+        add_authority(f, f->role, tuf_root_keys(root), tuf_root_role(root, TUF_TARGETS));
+        return OK;
+    }
+    const struct draft_file *from = find_file(d, f->delegator);
+    const struct tuf_metadata *m = from ? from->after : tuf_trusted_targets(view(d), f->delegator);
+    const struct tuf_role_keys *role = m ? tuf_targets_authority(m, f->role) : NULL;
+    if (!role)
+        return fail(err, E_INTERNAL, "'%s' does not delegate to '%s'", f->delegator, f->role);
+    add_authority(f, f->role, tuf_targets_keys(m), role);
+    return OK;
+}
+
+int draft_compile(struct draft *d, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = parse_tree(&d->files[i], err);
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = find_authorities(d, &d->files[i], err);
+    return rc;
+}
+
+int draft_describe(const struct draft *d, struct bytes *out, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = difference_describe(d->files[i].role, d->files[i].before, d->files[i].after, out, err);
+    return rc;
+}
+
+/* --- signing and publishing --- */
+
+bool draft_wants_key(const struct draft_file *f, const char *key_id)
+{
+    for (size_t i = 0; i < f->n_authorities; i++)
+        if (role_keys_list(f->authorities[i].role, key_id))
+            return true;
+    return false;
+}
+
+static int check_keys(const struct draft *d, const struct role_signers *signers, struct error *err)
+{
+    for (size_t i = 0; i < signers->n; i++) {
+        bool wanted = false;
+        for (size_t k = 0; !wanted && k < d->n; k++)
+            wanted = draft_wants_key(&d->files[k], signers->info[i].id);
+        if (!wanted)
+            return fail(err, E_USAGE, "%s is not a key of role '%s' (its id is %s)",
+                        signers->info[i].label, d->files[0].role, signers->info[i].id);
+    }
+    for (size_t k = 0; k < d->n; k++)
+        for (size_t i = 0; i < d->files[k].n_authorities; i++) {
+            const struct draft_authority *a = &d->files[k].authorities[i];
+            size_t n = role_signers_count(signers, a->role);
+            if (n < (uint64_t)a->role->threshold)
+                return fail(err, E_SIGNATURE,
+                            "role '%s' needs signatures of %" PRId64
+                            " keys, %zu given; name more with --key",
+                            a->name, a->role->threshold, n);
+        }
+    return OK;
+}
+
+static int sign_file(struct draft_file *f, const struct role_signers *signers, struct error *err)
+{
+    struct tuf_signer chosen[COLLECTION_MAX_KEYS];
+    size_t n = 0;
+    for (size_t i = 0; i < signers->n; i++)
+        if (draft_wants_key(f, signers->info[i].id))
+            chosen[n++] = signers->signers[i];
+    bytes_clear(&f->signed_file);
+    return tuf_compose_file(f->tree, chosen, n, &f->signed_file, err);
+}
+
+int draft_sign(struct draft *d, const struct role_signers *signers, struct error *err)
+{
+    int rc = check_keys(d, signers, err);
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = sign_file(&d->files[i], signers, err);
+    return rc;
+}
+
+static int post(struct draft *d, struct error *err)
+{
+    struct remote *remote;
+    CLEANUP(cleanup_free) struct remote_file *files = calloc(d->n + 1, sizeof *files);
+    if (!files)
+        return fail_nomem(err);
+    for (size_t i = 0; i < d->n; i++) {
+        const struct draft_file *f = &d->files[i];
+        files[i] = (struct remote_file){f->role, f->signed_file.data, f->signed_file.len};
+    }
+    int rc = trust_session_remote(&d->session, &remote, err);
+    return rc ? rc : remote_trust_post(remote, d->session.repository, files, d->n, err);
+}
+
+/* The signed list of what is published must name just these files, or newer ones. */
+static int check_listed(const struct draft *d, const struct draft_file *f, struct error *err)
+{
+    const struct tuf_metadata *root = tuf_trusted_root(view(d));
+    int64_t version = tuf_metadata_version(f->after), listed = tuf_metadata_version(root);
+    int rc = OK;
+    if (strcmp(f->role, "root") != 0) {
+        const struct tuf_meta *meta = tuf_trusted_wanted(view(d), f->role);
+        listed = meta ? meta->version : 0;
+        if (listed == version)
+            rc = tuf_meta_check(meta, f->signed_file.data, f->signed_file.len, true, err);
+    }
+    if (!rc && listed < version)
+        rc = fail(err, E_CONFLICT, "the registry took '%s' and does not show it", f->role);
+    return rc;
+}
+
+/* What was published is what a verifier gets: see it before saying so. */
+static int confirm(struct draft *d, struct error *err)
+{
+    int rc = trust_session_refresh(&d->session, err);
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = check_listed(d, &d->files[i], err);
+    return wrap(err, rc, "after publishing");
+}
+
+int draft_publish(struct draft *d, struct error *err)
+{
+    int rc = post(d, err);
+    if (rc)
+        return rc;
+    rc = confirm(d, err);
+    /* What was published is not undone by a second try. */
+    return rc == E_CONFLICT ? fail(err, E_INTERNAL, "%s", err->message) : rc;
+}

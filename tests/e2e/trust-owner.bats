@@ -1,0 +1,229 @@
+#!/usr/bin/env bats
+# What owners do to a collection after its first day: roles, keys, renewal, revocation, bins.
+load ../support/bulla
+
+setup_file() { bulla_setup_file; }
+teardown_file() { bulla_teardown_file; }
+
+# Each test has a collection of its own: init NAME makes acme/NAME with v1 signed.
+setup() {
+    bulla_setup
+    command bulla key generate alice > /dev/null
+    C=$REGISTRY_HOST/own/c$BATS_TEST_NUMBER
+    push_again "$C:v1"
+    bulla trust init "$C" --root-key root --targets-key targets > /dev/null
+    bulla sign "$C:v1@$DIGEST" --key targets > /dev/null
+    bulla policy allow "$C" > /dev/null
+}
+
+push_again() { # the same image under another repository, without a signature
+    make_image "again:v1" one > /dev/null
+    bulla push store:again:v1 "$1" > /dev/null
+    DIGEST=$(registry_digest "${1#*/}")
+}
+
+registry_digest() { # NAME:TAG
+    registry_curl -o /dev/null -D - -H 'Accept: */*' "/v2/${1%:*}/manifests/${1##*:}" |
+        sed -n 's/^docker-content-digest: \(.*\)\r$/\1/Ip'
+}
+
+vouching_role() { # REF: role that vouches
+    bulla verify "$1" --json 2> /dev/null | jq -r .role
+}
+
+@test "a delegated role signs its tags, and no others" {
+    run bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    expect 0 "role 'releases' delegated, may sign 'v\*'"
+    run bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    expect 0 "role releases, version 1"
+    [[ $(vouching_role "$C:v2") == releases ]]
+    run bulla sign "$C:latest@$DIGEST" --role releases --key alice
+    expect 2 "may not vouch for 'latest'"
+    run bulla sign "$C:v3@$DIGEST" --role releases --key targets
+    expect 2 "not a key of role 'releases'"
+    run bulla sign "$C:v3@$DIGEST" --role nobody --key alice
+    expect 2 "has no role 'nobody'"
+    run bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    expect 3 "delegated already"
+    run bulla trust delegate "$C" targets --role-key alice --tags 'v*' --key targets
+    expect 2 "no role name"
+    run bulla trust delegate "$C" more --role-key alice --key targets
+    expect 2 "tags"
+}
+
+@test "roles delegate on; a role taken back vouches no more" {
+    command bulla key generate bob > /dev/null
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    run bulla trust delegate "$C" beta --from releases --role-key bob --tags 'v*-beta' --key alice
+    expect 0
+    run bulla sign "$C:v3-beta@$DIGEST" --role beta --key bob
+    expect 0
+    [[ $(vouching_role "$C:v3-beta") == beta ]]
+    run bulla trust undelegate "$C" releases --key targets
+    expect 0 "role 'releases' no longer delegated"
+    run bulla verify "$C:v3-beta"
+    expect 1 "is not signed in collection"
+    run bulla verify "$C:v1"
+    expect 0
+    run bulla trust undelegate "$C" releases --key targets
+    expect 2 "has no role"
+    run bulla trust undelegate "$C" targets --key targets
+    expect 2 "not delegated"
+}
+
+@test "a threshold of a delegated role must be reached" {
+    command bulla key generate bob > /dev/null
+    bulla trust delegate "$C" both --role-key alice --role-key bob --tags '*' --key targets
+    run bulla sign "$C:v2@$DIGEST" --role both --key alice
+    expect 1 "needs signatures of 2 keys"
+    run bulla sign "$C:v2@$DIGEST" --role both --key alice --key bob
+    expect 0
+    run --separate-stderr bulla verify "$C:v2" --json
+    [[ $(jq '.signers | length' <<< "$output") == 2 ]]
+}
+
+@test "rotate targets: the old key signs no more, the tags stay" {
+    run bulla trust rotate "$C" targets --new-key alice --key root --key alice
+    expect 0 "targets key removed"
+    run bulla sign "$C:v2@$DIGEST" --key targets
+    expect 2 "not a key of role 'targets'"
+    run bulla sign "$C:v2@$DIGEST" --key alice
+    expect 0
+    run bulla verify "$C:v1"
+    expect 0
+}
+
+@test "rotate root: old and new keys sign, other machines follow" {
+    command bulla key generate root2 > /dev/null
+    run bulla trust rotate "$C" root --new-key root2 --key root
+    expect 1 "needs signatures"
+    run bulla trust rotate "$C" root --new-key root2 --key root --key root2
+    expect 0 "root: version 1 -> 2"
+    cp -a "$BULLA_HOME" "$BATS_TEST_TMPDIR/elsewhere" # knows version 2
+    run bulla trust rotate "$C" root --new-key root --key root --key root2
+    expect 0 "root: version 2 -> 3"
+    run bulla verify "$C:v1" --home "$BATS_TEST_TMPDIR/elsewhere"
+    expect 0
+}
+
+@test "rotate a delegated role: its tags are signed again by the new key" {
+    command bulla key generate bob > /dev/null
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    run bulla trust rotate "$C" releases --new-key bob --key targets --key bob
+    expect 0 "releases key added"
+    [[ $(vouching_role "$C:v2") == releases ]]
+    run bulla sign "$C:v3@$DIGEST" --role releases --key alice
+    expect 2 "not a key"
+}
+
+@test "keys of others are named by a file" {
+    bulla key show alice --json | jq .key > "$BATS_TEST_TMPDIR/alice.json"
+    bulla key remove alice
+    run bulla trust delegate "$C" releases --role-key "$BATS_TEST_TMPDIR/alice.json" --tags 'v*' --key targets
+    expect 0
+    echo '{"keytype":"ed25519"}' > "$BATS_TEST_TMPDIR/bad.json"
+    run bulla trust delegate "$C" more --role-key "$BATS_TEST_TMPDIR/bad.json" --tags 'v*' --key targets
+    expect 2 "public key '.*bad.json'"
+}
+
+@test "renew: what expires soon is signed again with a later date" {
+    run bulla trust renew "$C" --key targets
+    expect 0 "nothing to change"
+    bulla sign "$C:v2@$DIGEST" --key targets --expires 20d
+    run bulla trust renew "$C" --key targets
+    expect 0 "targets: version .* -> "
+    [[ $(bulla trust show "$C" --json | jq -r .targets.expires) > $(date -u -d '+300 days' +%Y) ]]
+    run bulla trust renew "$C" root --key root
+    expect 0 "root: version 1 -> 2"
+    run bulla trust renew "$C" timestamp --key root
+    expect 2 "by itself"
+    rm -rf "$BULLA_HOME/trust/state"
+    run bulla trust renew "$C" targets --key targets
+    expect 3 "has not seen collection"
+    run bulla trust renew "$C" targets --key targets --without-history
+    expect 0
+}
+
+@test "revoke a tag; a barred tag stays barred whoever signs it" {
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    run bulla trust revoke "$C:v1" --key targets
+    expect 0 "tag 'v1' removed"
+    run bulla verify "$C:v1"
+    expect 1 "is not signed in collection"
+    run bulla trust revoke "$C:v2" --key targets
+    expect 2 "not a key of role 'releases'"
+    run bulla trust revoke "$C:v2" --block --key targets
+    expect 0 "role 'revoked' delegated, may sign 'v2'"
+    run bulla verify "$C:v2"
+    expect 1 "is not signed in collection"
+    # The role signs it again: nobody hears.
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice --expires 30d || true
+    run bulla verify "$C:v2"
+    expect 1 "is not signed in collection"
+    bulla sign "$C:v4@$DIGEST" --role releases --key alice
+    run bulla trust revoke "$C:v4" --block --key targets
+    expect 0
+    run bulla verify "$C:v4"
+    expect 1
+    run bulla trust revoke "$C:never" --key targets
+    expect 3 "no role vouches for 'never'"
+}
+
+@test "a banned digest is refused under every tag" {
+    bulla sign "$C:v2@$DIGEST" --key targets
+    run bulla trust revoke "$C@$DIGEST" --key targets
+    expect 0 "banned: $DIGEST"
+    run bulla verify "$C:v2"
+    expect 1 "banned"
+    run bulla verify "$C:v1"
+    expect 1 "banned"
+    run bulla trust revoke "$C@$DIGEST" --key targets
+    expect 0 "nothing to change"
+}
+
+@test "split: tags move into bins, stay verified, and new ones go there" {
+    for i in 2 3 4 5 6 7 8; do bulla sign "$C:v$i@$DIGEST" --key targets; done > /dev/null
+    run bulla trust split "$C" --bin-key alice --bins 4 --key targets --key alice
+    expect 0 "4 bins named 'targets-bin-"
+    for i in 1 4 8; do
+        run bulla verify "$C:v$i"
+        expect 0
+    done
+    [[ $(vouching_role "$C:v4") == targets ]]
+    run bulla sign "$C:v9@$DIGEST" --key alice
+    expect 0
+    run bulla verify "$C:v9"
+    expect 0
+    run bulla trust revoke "$C:v9" --key alice
+    expect 0 "tag 'v9' removed"
+    run bulla verify "$C:v9"
+    expect 1
+    run bulla trust split "$C" --bin-key alice --key targets --key alice
+    expect 3 "split already"
+    run bulla trust delegate "$C" more --role-key alice --tags 'v*' --key targets
+    expect 2 "split into bins"
+}
+
+@test "two owners change different things at once: both changes are there" {
+    bulla trust delegate "$C" one --role-key alice --tags 'a*' --key targets > "$BATS_TEST_TMPDIR/one" 2>&1 &
+    first=$!
+    run bulla trust delegate "$C" two --role-key alice --tags 'b*' --key targets
+    expect 0
+    wait "$first"
+    run bulla sign "$C:a1@$DIGEST" --role one --key alice
+    expect 0
+    run bulla sign "$C:b1@$DIGEST" --role two --key alice
+    expect 0
+}
+
+@test "registry down, wrong passphrase: nothing is changed, status 3" {
+    echo wrong > "$BATS_TEST_TMPDIR/wrong"
+    chmod 600 "$BATS_TEST_TMPDIR/wrong"
+    run bulla trust delegate "$C" x --role-key alice --tags 'v*' --key targets --passphrase-file "$BATS_TEST_TMPDIR/wrong"
+    expect 3 "wrong passphrase"
+    run bulla trust rotate "127.0.0.1:1/own/c" targets --new-key alice --key root --key alice
+    expect 3
+}
