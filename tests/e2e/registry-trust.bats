@@ -124,9 +124,11 @@ timestamp_version() {
     [[ $(post '' cut) == 400 ]]
     : > nothing
     [[ $(post b nothing) == 400 ]]
-    parts=()
-    for i in $(seq 65); do parts+=(-F "files=@current;filename=role$i"); done
-    [[ $(registry_status "${parts[@]}" "$TUF/") == 413 ]]
+    for i in $(seq 2101); do
+        printf -- '--b\r\nContent-Disposition: form-data; name="files"; filename="role%d"\r\n\r\n{}\r\n' "$i"
+    done > many
+    echo '--b--' >> many
+    [[ $(post b many) == 413 ]]
     head -c 25500000 /dev/zero > huge
     [[ $(registry_status -F "files=@huge;filename=targets" "$TUF/") == 413 ]]
     head -c 5500000 /dev/zero | tr '\0' ' ' > large
