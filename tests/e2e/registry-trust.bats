@@ -118,17 +118,17 @@ timestamp_version() {
     [[ $(registry_status -F "other=@current;filename=targets" "$TUF/") == 400 ]]
     [[ $(registry_status -X POST --data-binary @current "$TUF/") == 400 ]]
     post() { registry_status -X POST -H "Content-Type: multipart/form-data; boundary=$1" --data-binary "@$2" "$TUF/"; }
-    printf -- '--b\r\nContent-Disposition: form-data; name="files"; filename="targets"\r\n\r\n{}' > cut
-    [[ $(post b cut) == 400 ]]
+    printf -- '--bound\r\nContent-Disposition: form-data; name="files"; filename="targets"\r\n\r\n{}' > cut
+    [[ $(post bound cut) == 400 ]]
     [[ $(post "$(printf %071d 0)" cut) == 400 ]]
     [[ $(post '' cut) == 400 ]]
     : > nothing
-    [[ $(post b nothing) == 400 ]]
+    [[ $(post bound nothing) == 400 ]]
     for i in $(seq 2101); do
-        printf -- '--b\r\nContent-Disposition: form-data; name="files"; filename="role%d"\r\n\r\n{}\r\n' "$i"
+        printf -- '--bound\r\nContent-Disposition: form-data; name="files"; filename="role%d"\r\n\r\n{}\r\n' "$i"
     done > many
-    echo '--b--' >> many
-    [[ $(post b many) == 413 ]]
+    echo '--bound--' >> many
+    [[ $(post bound many) == 413 ]]
     head -c 25500000 /dev/zero > huge
     [[ $(registry_status -F "files=@huge;filename=targets" "$TUF/") == 413 ]]
     head -c 5500000 /dev/zero | tr '\0' ' ' > large
