@@ -208,6 +208,12 @@ int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const ch
     return rc != 0 ? rc : fail(err, E_DENIED, "it is signed: revoke first");
 }
 
+int index_trust_all_due(struct index_tx *tx, struct error *err)
+{
+    return index_change(tx, "UPDATE trust_timestamp SET issued_s = 0, expires_s = 0", NULL, err,
+                        "");
+}
+
 int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
                     int (*visit)(void *context, const char *repository, struct error *err),
                     void *context, struct error *err)

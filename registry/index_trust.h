@@ -54,6 +54,8 @@ int index_trust_target_find(struct index_tx *tx, const char *repository, const c
 int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
                                const struct digest *d, struct error *err) MUST_CHECK;
 
+/* Every timestamp counts as due: the signing service may know newer ones. */
+int index_trust_all_due(struct index_tx *tx, struct error *err) MUST_CHECK;
 /* Names of repositories whose timestamp has less than half its life left at now_s, at most max. */
 int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
                     int (*visit)(void *context, const char *repository, struct error *err),

@@ -127,11 +127,33 @@ static int check_answer(struct index_tx *tx, const struct publication *p,
     return rc;
 }
 
+/* Roots between the stored one and the set's: a registry that was restored has missed them. */
+static int fetch_roots(struct registry *r, const char *repository, const struct signer_set *set,
+                       struct signer_set *roots, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    int64_t since = 0;
+    bool gap = false;
+    int rc = index_read_begin(r->index, &tx, err);
+    if (rc == 0)
+        rc = trust_set_gap(tx, repository, set, &since, &gap, err);
+    index_read_end(r->index, tx);
+    return rc == 0 && gap ? signer_link_roots(r->signer, repository, since, roots, err) : rc;
+}
+
+static int store_set(struct registry *r, const char *repository, const struct signer_set *set,
+                     struct error *err)
+{
+    CLEANUP(signer_set_done) struct signer_set roots = {NULL, 0};
+    int rc = fetch_roots(r, repository, set, &roots, err);
+    return rc == 0 ? trust_set_store(r->index, repository, set, &roots, err) : rc;
+}
+
 static int finish(struct registry *r, const struct publication *p, const struct signer_set *set,
                   struct error *err)
 {
     struct index_tx *tx = NULL;
-    int rc = trust_set_store(r->index, p->repository, set, err);
+    int rc = store_set(r, p->repository, set, err);
     if (rc == 0)
         rc = index_read_begin(r->index, &tx, err);
     if (rc == 0)
@@ -166,7 +188,7 @@ int publish_refresh(struct registry *r, const char *repository, struct error *er
     CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
     int rc = signer_link_refresh(r->signer, repository, &set, err);
     if (rc == 0)
-        rc = trust_set_store(r->index, repository, &set, err);
+        rc = store_set(r, repository, &set, err);
     metrics_add(rc == 0 ? METRICS_RENEWALS : METRICS_RENEWAL_FAILURES, 1);
     return rc;
 }

@@ -17,7 +17,7 @@ const struct signer_set_file *trust_set_find(const struct signer_set *set, const
 
 struct storing {
     const char *repository;
-    const struct signer_set *set;
+    const struct signer_set *set, *roots;
     const struct signer_set_file *root, *snapshot, *timestamp;
     int64_t id;
 };
@@ -30,21 +30,38 @@ static bool is_targets_role(const char *role)
 
 /* --- verifying --- */
 
+/* The roots in between, each by the one before; those that are stored already are passed over. */
+static int follow_roots(const struct storing *s, struct tuf_trusted *t, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && s->roots && i < s->roots->n_files; i++) {
+        const struct signer_set_file *file = &s->roots->files[i];
+        if (file->version > tuf_metadata_version(tuf_trusted_root(t)))
+            rc = tuf_trusted_update_root(t, file->data.data, file->data.len, NULL, err);
+    }
+    const struct bytes *last = &s->root->data;
+    if (rc == 0 && s->root->version != tuf_metadata_version(tuf_trusted_root(t)))
+        return tuf_trusted_update_root(t, last->data, last->len, NULL, err);
+    const struct bytes *got = rc == 0 ? tuf_metadata_bytes(tuf_trusted_root(t)) : NULL;
+    if (got && !bytes_equal(got->data, got->len, last->data, last->len))
+        return fail(err, E_ROLLBACK, "the set's root is another of the same version");
+    return rc;
+}
+
 /* Starts at the stored root where there is one, so that the set must follow from it. */
 static int trust_root(struct index_tx *tx, const struct storing *s, struct tuf_trusted **out,
                       struct error *err)
 {
     CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
     const struct tuf_trusted_options options = {clock_now_s(), s->repository};
-    const struct bytes *new_root = &s->root->data;
+    const struct bytes *first =
+        s->roots && s->roots->n_files ? &s->roots->files[0].data : &s->root->data;
     int rc = index_trust_find(tx, s->repository, "root", 0, &stored, err);
-    if (rc == E_NOTFOUND)
-        return tuf_trusted_new(&options, new_root->data, new_root->len, out, err);
     if (rc == 0)
-        rc = tuf_trusted_new(&options, stored.data, stored.len, out, err);
-    if (rc != 0 || bytes_equal(stored.data, stored.len, new_root->data, new_root->len))
-        return rc;
-    return tuf_trusted_update_root(*out, new_root->data, new_root->len, NULL, err);
+        first = &stored;
+    if (rc == 0 || rc == E_NOTFOUND)
+        rc = tuf_trusted_new(&options, first->data, first->len, out, err);
+    return rc == 0 ? follow_roots(s, *out, err) : rc;
 }
 
 static int is_delegated(const struct storing *s, const char *role, bool *out, struct error *err)
@@ -238,9 +255,21 @@ static int store_timestamp_life(struct index_tx *tx, const struct storing *s, st
                                      tuf_metadata_expires(m), err);
 }
 
-static int store_files(struct index_tx *tx, const struct storing *s, struct error *err)
+/* Clients follow the chain by version: all of it is served. */
+static int store_roots(struct index_tx *tx, const struct storing *s, struct error *err)
 {
     int rc = 0;
+    for (size_t i = 0; rc == 0 && s->roots && i < s->roots->n_files; i++) {
+        const struct signer_set_file *file = &s->roots->files[i];
+        if (file->version < s->root->version)
+            rc = index_trust_put(tx, s->id, "root", file->version, &file->data, err);
+    }
+    return rc;
+}
+
+static int store_files(struct index_tx *tx, const struct storing *s, struct error *err)
+{
+    int rc = store_roots(tx, s, err);
     for (size_t i = 0; rc == 0 && i < s->set->n_files; i++)
         if (is_targets_role(s->set->files[i].role))
             rc = store_targets(tx, s, &s->set->files[i], err);
@@ -255,24 +284,51 @@ static int store_files(struct index_tx *tx, const struct storing *s, struct erro
     return rc == 0 ? store_timestamp_life(tx, s, err) : rc;
 }
 
+/* What is here is what the service has: however long it was said to live (a restored registry calls
+ * everything due), it lives as long as it says itself. */
+static int settle(struct index_tx *tx, struct storing *s, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
+    const struct bytes *own = &s->timestamp->data;
+    int rc = index_trust_find(tx, s->repository, "timestamp", 0, &stored, err);
+    if (rc != 0 || !bytes_equal(stored.data, stored.len, own->data, own->len))
+        return rc;
+    rc = index_repository_find(tx, s->repository, &s->id, err);
+    return rc == 0 ? store_timestamp_life(tx, s, err) : rc;
+}
+
 static int store(struct index_tx *tx, void *arg, struct error *err)
 {
     struct storing *s = arg;
     bool newer = false;
     int rc = is_newer(tx, s, &newer, err);
     if (rc != 0 || !newer)
-        return rc;
+        return rc != 0 ? rc : settle(tx, s, err);
     rc = verify(tx, s, err);
     if (rc == 0)
         rc = index_repository_make(tx, s->repository, &s->id, err);
     return rc == 0 ? store_files(tx, s, err) : rc;
 }
 
+int trust_set_gap(struct index_tx *tx, const char *repository, const struct signer_set *set,
+                  int64_t *since, bool *gap, struct error *err)
+{
+    const struct signer_set_file *root = trust_set_find(set, "root");
+    int64_t stored = 0;
+    int rc = stored_version(tx, repository, TUF_ROOT, &stored, err);
+    if (rc != 0 && rc != E_NOTFOUND)
+        return rc;
+    *since = stored;
+    *gap = root && root->version > stored + 1;
+    return 0;
+}
+
 int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
-                    struct error *err)
+                    const struct signer_set *roots, struct error *err)
 {
     struct storing s = {.repository = repository,
                         .set = set,
+                        .roots = roots,
                         .root = trust_set_find(set, "root"),
                         .snapshot = trust_set_find(set, "snapshot"),
                         .timestamp = trust_set_find(set, "timestamp")};

@@ -13,13 +13,19 @@
 /* NULL where the set has no such role. */
 const struct signer_set_file *trust_set_find(const struct signer_set *set, const char *role);
 
+/* What a restored registry asks for first: whether roots are missing between the stored one and
+ * the set's. *since: the version stored, 0: none. */
+int trust_set_gap(struct index_tx *tx, const char *repository, const struct signer_set *set,
+                  int64_t *since, bool *gap, struct error *err) MUST_CHECK;
+
 /*
  * Verifies the set for `collection` (= repository) and stores it, unless what is stored is as new
  * or newer: publications that overtake each other on the way from the service end the same.
+ * roots (NULL: none) lead from the stored root to the set's; they are stored, too.
  * E_SIGNATURE, E_BINDING, E_EXPIRED, E_DIGEST, E_ROLLBACK (does not follow from the stored root):
  * the service and this registry do not belong together.
  */
 int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
-                    struct error *err) MUST_CHECK;
+                    const struct signer_set *roots, struct error *err) MUST_CHECK;
 
 #endif

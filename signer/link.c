@@ -224,3 +224,12 @@ int signer_link_refresh(const struct signer_link *link, const char *collection,
     int rc = request_init(PROTOCOL_REFRESH, collection, &request, err);
     return rc ? rc : ask_set(link, &request, out, err);
 }
+
+int signer_link_roots(const struct signer_link *link, const char *collection, int64_t since,
+                      struct signer_set *out, struct error *err)
+{
+    struct protocol_request request;
+    int rc = request_init(PROTOCOL_ROOTS, collection, &request, err);
+    request.since = since;
+    return rc ? rc : ask_set(link, &request, out, err);
+}

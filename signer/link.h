@@ -47,4 +47,10 @@ int signer_link_publish(const struct signer_link *link, const char *collection,
 int signer_link_refresh(const struct signer_link *link, const char *collection,
                         struct signer_set *out, struct error *err) MUST_CHECK;
 
+/* The collection's roots after version `since`, in order, as many as fit one answer; none where
+ * there is no newer one. The service verified each against the one before. Roots from before it
+ * kept them may be missing at the beginning. E_NOTFOUND: it knows no such collection. */
+int signer_link_roots(const struct signer_link *link, const char *collection, int64_t since,
+                      struct signer_set *out, struct error *err) MUST_CHECK;
+
 #endif

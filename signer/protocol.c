@@ -78,6 +78,8 @@ int protocol_write_request(const struct protocol_request *request, struct bytes 
         rc = put_number(&payload, (uint64_t)request->role, 1, err);
     if (!rc && request->kind == PROTOCOL_PUBLISH)
         rc = put_changes(request, &payload, err);
+    if (!rc && request->kind == PROTOCOL_ROOTS)
+        rc = put_number(&payload, (uint64_t)request->since, 8, err);
     return rc ? rc : put_frame(out, &payload, err);
 }
 
@@ -268,13 +270,25 @@ static int read_changes(struct cursor *c, struct protocol_request *out, struct e
     return rc;
 }
 
+static int read_since(struct cursor *c, struct protocol_request *out, struct error *err)
+{
+    uint64_t since = 0;
+    int rc = take_number(c, 8, &since, err);
+    if (rc)
+        return rc;
+    if (since > TUF_MAX_VERSION)
+        return fail(err, E_INVALID, "there is no root of that version");
+    out->since = (int64_t)since;
+    return OK;
+}
+
 static int read_request(struct cursor *c, struct protocol_request *out, struct error *err)
 {
     uint64_t kind = 0;
     int rc = take_number(c, 1, &kind, err);
     if (rc)
         return rc;
-    if (kind != PROTOCOL_KEY && kind != PROTOCOL_PUBLISH && kind != PROTOCOL_REFRESH)
+    if (kind < PROTOCOL_KEY || kind > PROTOCOL_ROOTS)
         return fail(err, E_PROTOCOL, "unknown kind of request");
     out->kind = (enum protocol_kind)kind;
     rc = take_text(c, 2, out->collection, sizeof out->collection, err);
@@ -286,6 +300,8 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
         rc = read_key_role(c, out, err);
     else if (kind == PROTOCOL_PUBLISH)
         rc = read_changes(c, out, err);
+    else if (kind == PROTOCOL_ROOTS)
+        rc = read_since(c, out, err);
     return rc ? rc : take_end(c, err);
 }
 

@@ -9,6 +9,7 @@
  *              KEY: u8 role (enum tuf_type)
  *              PUBLISH: u16 number of files, each u8-text role, u32-bytes content
  *              REFRESH: nothing
+ *              ROOTS: u64 version
  *     answer:  u8 0 (done), u8 kind of the request, then
  *              KEY: u32-bytes TUF key object
  *              others: u16 number of files, each u8-text role, u64 version, u32-bytes content
@@ -27,12 +28,18 @@
 #define PROTOCOL_MAX_BYTES    (32u << 20) /* a set of six targets files of the largest size */
 #define PROTOCOL_MAX_FILES    4100u /* all roles tuf_accept takes, root, snapshot, timestamp */
 
-enum protocol_kind { PROTOCOL_KEY = 1, PROTOCOL_PUBLISH = 2, PROTOCOL_REFRESH = 3 };
+enum protocol_kind {
+    PROTOCOL_KEY = 1,
+    PROTOCOL_PUBLISH = 2,
+    PROTOCOL_REFRESH = 3,
+    PROTOCOL_ROOTS = 4
+};
 
 struct protocol_request {
     enum protocol_kind kind;
     char collection[REFERENCE_REPOSITORY_MAX + 1];
     enum tuf_type role;       /* KEY: TUF_SNAPSHOT or TUF_TIMESTAMP */
+    int64_t since;            /* ROOTS: the last version that is known; 0: none */
     struct tuf_file *changes; /* PUBLISH: content is borrowed from the message */
     size_t n_changes;
     char (*names)[TUF_MAX_ROLE_NAME + 1]; /* what changes[].role point at after reading */

@@ -439,16 +439,28 @@ int service_renew_one(struct service *service, bool *more, struct error *err)
     return rc;
 }
 
+int service_roots(struct service *service, const char *collection, int64_t since,
+                  struct signer_set *out, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    int rc = service_store_load(service->store, collection, &c, err);
+    return rc ? rc : service_store_roots(service->store, collection, since, out, err);
+}
+
 /* --- messages --- */
 
 static int answer_set(struct service *service, const struct protocol_request *request,
                       struct bytes *frame, struct error *err)
 {
     CLEANUP(signer_set_done) struct signer_set set = {0};
-    int rc = request->kind == PROTOCOL_PUBLISH
-                 ? service_publish(service, request->collection, request->changes,
-                                   request->n_changes, &set, err)
-                 : service_refresh(service, request->collection, &set, err);
+    const char *collection = request->collection;
+    int rc = OK;
+    if (request->kind == PROTOCOL_PUBLISH)
+        rc = service_publish(service, collection, request->changes, request->n_changes, &set, err);
+    else if (request->kind == PROTOCOL_ROOTS)
+        rc = service_roots(service, collection, request->since, &set, err);
+    else
+        rc = service_refresh(service, collection, &set, err);
     return rc ? rc : protocol_write_set(request->kind, &set, frame, err);
 }
 

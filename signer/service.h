@@ -36,6 +36,10 @@ int service_publish(struct service *service, const char *collection, const struc
 int service_refresh(struct service *service, const char *collection, struct signer_set *out,
                     struct error *err) MUST_CHECK;
 
+/* The contract of signer_link_roots. */
+int service_roots(struct service *service, const char *collection, int64_t since,
+                  struct signer_set *out, struct error *err) MUST_CHECK;
+
 /* Renews one collection that is due; *more tells that others may be. A collection that cannot be
  * renewed is left alone for a minute. Failures name the collection. */
 int service_renew_one(struct service *service, bool *more, struct error *err) MUST_CHECK;

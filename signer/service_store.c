@@ -24,6 +24,13 @@ static const char *const schema[] = {
     "  role TEXT NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL,"
     "  gone INTEGER NOT NULL,"
     "  PRIMARY KEY (collection, role));",
+    /* Every root, for a registry that comes back from a copy of the past. Each is signed by the one
+     * before, so these rows need no other protection. */
+    "CREATE TABLE root ("
+    "  collection TEXT NOT NULL REFERENCES collection (name),"
+    "  version INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (collection, version));"
+    "INSERT INTO root SELECT collection, version, data FROM file"
+    "  WHERE role = 'root' AND gone = 0;",
 };
 
 struct service_store {
@@ -408,6 +415,27 @@ static int save_files(struct service_store *store, const struct service_collecti
     return rc ? rc : save_set(store, c->name, &c->gone, true, err);
 }
 
+/* A version that is here stays as it was verified. */
+static int save_root(struct service_store *store, const struct service_collection *c,
+                     struct error *err)
+{
+    CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+    const struct signer_set_file *root = service_set_find(&c->set, tuf_type_name(TUF_ROOT));
+    if (!root)
+        return OK;
+    int rc = db_prepare(store->db,
+                        "INSERT INTO root (collection, version, data) VALUES (?1, ?2, ?3)"
+                        " ON CONFLICT (collection, version) DO NOTHING",
+                        &stmt, err);
+    if (!rc)
+        rc = db_bind_text(stmt, 1, c->name, err);
+    if (!rc)
+        rc = db_bind_int(stmt, 2, root->version, err);
+    if (!rc)
+        rc = db_bind_blob(stmt, 3, root->data.data, root->data.len, err);
+    return rc ? rc : db_run(stmt, err);
+}
+
 int service_store_save(struct service_store *store, const struct service_collection *c,
                        struct error *err)
 {
@@ -423,10 +451,65 @@ int service_store_save(struct service_store *store, const struct service_collect
     if (!rc)
         rc = save_files(store, c, err);
     if (!rc)
+        rc = save_root(store, c, err);
+    if (!rc)
         rc = db_commit(store->db, err);
     if (rc)
         db_rollback(store->db);
     return wrap(err, rc, "store collection '%s'", c->name);
+}
+
+/* --- roots --- */
+
+static int add_root(struct signer_set *out, int64_t version, struct bytes *data, struct error *err)
+{
+    struct signer_set_file *grown = reallocarray(out->files, out->n_files + 1, sizeof *grown);
+    if (!grown)
+        return fail_nomem(err);
+    out->files = grown;
+    char *role = strdup(tuf_type_name(TUF_ROOT));
+    if (!role)
+        return fail_nomem(err);
+    out->files[out->n_files++] =
+        (struct signer_set_file){.role = role, .version = version, .data = bytes_take(data)};
+    return OK;
+}
+
+static int find_roots(struct service_store *store, const char *name, int64_t since,
+                      struct db_stmt **stmt, struct error *err)
+{
+    int rc = db_prepare(store->db,
+                        "SELECT version, data FROM root WHERE collection = ?1 AND version > ?2"
+                        " ORDER BY version",
+                        stmt, err);
+    if (!rc)
+        rc = db_bind_text(*stmt, 1, name, err);
+    return rc ? rc : db_bind_int(*stmt, 2, since, err);
+}
+
+int service_store_roots(struct service_store *store, const char *name, int64_t since,
+                        struct signer_set *out, struct error *err)
+{
+    CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+    CLEANUP(signer_set_done) struct signer_set roots = {0};
+    size_t total = 0;
+    int rc = find_roots(store, name, since, &stmt, err);
+    while (!rc && roots.n_files < SERVICE_STORE_MAX_ROOTS && total < SERVICE_STORE_ROOTS_BYTES) {
+        CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+        bool row = false;
+        rc = db_step(stmt, &row, err);
+        if (rc || !row)
+            break;
+        rc = read_blob(stmt, 1, &data, err);
+        total += data.len;
+        if (!rc)
+            rc = add_root(&roots, db_column_int(stmt, 0), &data, err);
+    }
+    if (rc)
+        return rc;
+    *out = roots;
+    roots = (struct signer_set){0};
+    return OK;
 }
 
 /* --- what is due --- */

@@ -13,6 +13,7 @@
 #include "oci/reference.h"
 #include "signer/link.h"
 #include "signer/service_keyring.h"
+#include "tuf/trusted.h"
 
 #define SERVICE_STORE_FILE "signer.db"
 
@@ -41,6 +42,14 @@ int service_store_load(struct service_store *store, const char *name,
 /* Writes all of it in one transaction; durable when it returns. */
 int service_store_save(struct service_store *store, const struct service_collection *c,
                        struct error *err) MUST_CHECK;
+
+/* Roots in one answer: more than a client takes at once, and well below a message's length. */
+#define SERVICE_STORE_MAX_ROOTS   TUF_MAX_ROOT_ROTATIONS
+#define SERVICE_STORE_ROOTS_BYTES (16u << 20)
+/* Roots of the collection after version `since`, in order; the caller ends with signer_set_done.
+ * The name need not be known: then there are none. */
+int service_store_roots(struct service_store *store, const char *name, int64_t since,
+                        struct signer_set *out, struct error *err) MUST_CHECK;
 
 /* What makes a collection due: a file that expires before (or, after a clock was put back, far
  * behind) these times. */

@@ -467,18 +467,18 @@ static void foreign_sets_are_refused(void **state)
         struct bytes *data = &set.files[i].data;
         data->data[data->len / 2] ^= 1;
         struct error err = ERROR_INIT;
-        if (trust_set_store(d->registry.index, FX_COLLECTION, &set, &err) == 0)
+        if (trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, &err) == 0)
             fail_msg("a changed '%s' was stored", set.files[i].role);
         data->data[data->len / 2] ^= 1;
     }
-    assert_code(trust_set_store(d->registry.index, "acme/other", &set, err), E_BINDING);
-    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, err), 0);
+    assert_code(trust_set_store(d->registry.index, "acme/other", &set, NULL, err), E_BINDING);
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, err), 0);
     int64_t version = stored_version(d, "timestamp", TUF_TIMESTAMP);
-    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, err), 0);
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, err), 0);
     assert_int_equal(stored_version(d, "timestamp", TUF_TIMESTAMP), version);
     char *role = set.files[0].role;
     set.files[0].role = strdup("nobody");
-    assert_true(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL) != 0);
+    assert_true(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, NULL) != 0);
     free(set.files[0].role);
     set.files[0].role = role;
 }
@@ -493,7 +493,7 @@ static void overtaken_sets_change_nothing(void **state)
     toy_ok(signer_link_refresh(d->registry.signer, FX_COLLECTION, &early, err));
     fx_next_targets(&d->f, "v1");
     assert_code(publish(d, fx_targets, err), 0);
-    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &early, err), 0);
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &early, NULL, err), 0);
     assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
     assert_int_equal(is_signed(d, "v1", &v1), E_DENIED);
 }
@@ -511,6 +511,127 @@ static void root_rotation(void **state)
     assert_int_equal(stored(d, "root", 1, &data), 0); /* the chain stays */
     assert_int_equal(stored(d, "root", 2, &data), 0);
     assert_int_equal(stored_version(d, "root", TUF_ROOT), 2);
+}
+
+/* --- a registry that comes back from a copy --- */
+
+static void copy_index(struct desk *d, const char *from, const char *to)
+{
+    CLEANUP(bytes_done) struct bytes all = BYTES_INIT;
+    char source[128], target[128];
+    snprintf(source, sizeof source, "%s/%s", d->data, from);
+    snprintf(target, sizeof target, "%s/%s", d->data, to);
+    toy_ok(file_read(AT_FDCWD, source, 16u << 20, &all, err));
+    toy_ok(file_write_atomic(AT_FDCWD, target, all.data, all.len, 0600, err));
+}
+
+static void reopen(struct desk *d)
+{
+    toy_ok(registry_open(&d->config, &d->registry, err));
+    toy_ok(registry_start(&d->registry, err));
+}
+
+static void rotate_root(struct desk *d)
+{
+    static const char *const root_only[] = {"root", NULL};
+    struct toy_role *root = toy_role(&d->f.repo, "root");
+    struct signing_key *old = root->signers[1];
+    root->signers[1] = toy_key_new(&d->f.repo, KEY_ED25519);
+    toy_bump(root);
+    fx_root_lists(&d->f.repo, d->f.snapshot_key, d->f.timestamp_key, 1);
+    struct signing_key *all[] = {root->signers[0], old, root->signers[1]};
+    toy_sign_tree(root->tree, all, 3, &root->file);
+    assert_code(publish_as(d, root_only, false, err), 0);
+}
+
+/* Each of the three roots replaced a key, so none can be left out. */
+static void restored_registry_follows_all_roots(void **state)
+{
+    struct desk *d = *state;
+    assert_code(publish(d, fx_first, err), 0);
+    registry_close(&d->registry);
+    copy_index(d, INDEX_FILE_NAME, "copy.db");
+    reopen(d);
+    for (int i = 0; i < 3; i++)
+        rotate_root(d);
+    int64_t newest = stored_version(d, "timestamp", TUF_TIMESTAMP);
+    registry_close(&d->registry);
+    copy_index(d, "copy.db", INDEX_FILE_NAME);
+    reopen(d);
+    assert_int_equal(stored_version(d, "root", TUF_ROOT), 1);
+    assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), 0);
+    assert_int_equal(stored_version(d, "root", TUF_ROOT), 4);
+    assert_int_equal(stored_version(d, "timestamp", TUF_TIMESTAMP), newest);
+    for (int64_t version = 1; version <= 4; version++) {
+        CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+        assert_int_equal(stored(d, "root", version, &data), 0);
+    }
+    rotate_root(d); /* and goes on */
+    assert_int_equal(stored_version(d, "root", TUF_ROOT), 5);
+}
+
+/* A registry that never knew the collection serves the chain from its first root. */
+static void empty_registry_gets_the_whole_chain(void **state)
+{
+    struct desk *d = *state;
+    registry_close(&d->registry);
+    copy_index(d, INDEX_FILE_NAME, "copy.db");
+    reopen(d);
+    assert_code(publish(d, fx_first, err), 0);
+    rotate_root(d);
+    rotate_root(d);
+    registry_close(&d->registry);
+    copy_index(d, "copy.db", INDEX_FILE_NAME);
+    reopen(d);
+    assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), 0);
+    for (int64_t version = 1; version <= 3; version++) {
+        CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+        assert_int_equal(stored(d, "root", version, &data), 0);
+    }
+}
+
+static void roots_that_do_not_lead_there_are_refused(void **state)
+{
+    struct desk *d = *state;
+    CLEANUP(signer_set_done) struct signer_set roots = {NULL, 0}, set = {NULL, 0};
+    assert_code(publish(d, fx_first, err), 0);
+    registry_close(&d->registry);
+    copy_index(d, INDEX_FILE_NAME, "copy.db");
+    reopen(d);
+    for (int i = 0; i < 3; i++)
+        rotate_root(d);
+    registry_close(&d->registry);
+    copy_index(d, "copy.db", INDEX_FILE_NAME);
+    reopen(d);
+    toy_ok(signer_link_roots(d->registry.signer, FX_COLLECTION, 1, &roots, err));
+    toy_ok(signer_link_refresh(d->registry.signer, FX_COLLECTION, &set, err));
+    assert_int_equal(roots.n_files, 3);
+    struct signer_set one = {roots.files + 1, 2}, none = {NULL, 0};
+    assert_true(trust_set_store(d->registry.index, FX_COLLECTION, &set, &one, NULL) != 0);
+    assert_true(trust_set_store(d->registry.index, FX_COLLECTION, &set, &none, NULL) != 0);
+    roots.files[1].data.data[roots.files[1].data.len / 2] ^= 1;
+    assert_true(trust_set_store(d->registry.index, FX_COLLECTION, &set, &roots, NULL) != 0);
+    assert_int_equal(stored_version(d, "root", TUF_ROOT), 1);
+    roots.files[1].data.data[roots.files[1].data.len / 2] ^= 1;
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, &roots, err), 0);
+}
+
+static int all_due(struct index_tx *tx, void *arg, struct error *err)
+{
+    (void)arg;
+    return index_trust_all_due(tx, err);
+}
+
+/* Everything counts as due after a restore; what is there already is settled by one question. */
+static void nothing_stays_due(void **state)
+{
+    struct desk *d = *state;
+    assert_code(publish(d, fx_first, err), 0);
+    assert_int_equal(n_due(d), 0);
+    toy_ok(index_write(d->registry.index, all_due, NULL, err));
+    assert_int_equal(n_due(d), 1);
+    assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), 0);
+    assert_int_equal(n_due(d), 0);
 }
 
 static void notary_is_named(void **state)
@@ -547,6 +668,10 @@ int main(void)
         desk_test(foreign_sets_are_refused),
         desk_test(overtaken_sets_change_nothing),
         desk_test(root_rotation),
+        desk_test(restored_registry_follows_all_roots),
+        desk_test(empty_registry_gets_the_whole_chain),
+        desk_test(roots_that_do_not_lead_there_are_refused),
+        desk_test(nothing_stays_due),
         cmocka_unit_test(notary_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

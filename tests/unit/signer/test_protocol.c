@@ -22,6 +22,7 @@ static struct protocol_request example(enum protocol_kind kind)
 {
     struct protocol_request r = {.kind = kind, .role = TUF_TIMESTAMP};
     strcpy(r.collection, "acme/app");
+    r.since = kind == PROTOCOL_ROOTS ? 7 : 0;
     if (kind == PROTOCOL_PUBLISH) {
         r.changes = files;
         r.n_changes = 3;
@@ -54,7 +55,7 @@ static int read_exactly(const uint8_t *data, size_t len, struct protocol_request
 static void requests_come_back(void **state)
 {
     (void)state;
-    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_REFRESH; kind++) {
+    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_ROOTS; kind++) {
         struct protocol_request r = example(kind);
         CLEANUP(bytes_done) struct bytes frame = frame_of(&r);
         CLEANUP(protocol_request_done) struct protocol_request back = {0};
@@ -63,6 +64,7 @@ static void requests_come_back(void **state)
         assert_int_equal(back.kind, kind);
         assert_string_equal(back.collection, "acme/app");
         assert_int_equal(back.n_changes, kind == PROTOCOL_PUBLISH ? 3 : 0);
+        assert_int_equal(back.since, kind == PROTOCOL_ROOTS ? 7 : 0);
         if (kind == PROTOCOL_KEY)
             assert_int_equal(back.role, TUF_TIMESTAMP);
         for (size_t i = 0; i < back.n_changes; i++) {
@@ -76,7 +78,7 @@ static void requests_come_back(void **state)
 static void every_truncation_fails(void **state)
 {
     (void)state;
-    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_REFRESH; kind++) {
+    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_ROOTS; kind++) {
         struct protocol_request r = example(kind);
         CLEANUP(bytes_done) struct bytes frame = frame_of(&r);
         const uint8_t *payload = frame.data + PROTOCOL_HEADER_BYTES;
