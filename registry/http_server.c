@@ -403,7 +403,8 @@ static void connection_closed(struct http_connection *peer)
 {
     if (!peer)
         return;
-    metrics_move(METRICS_OPEN_CONNECTIONS, -1);
+    if (peer->server->certificate)
+        metrics_move(METRICS_OPEN_CONNECTIONS, -1);
     end_handshake(peer);
     http_watch_remove(peer->server->watch, peer->watch);
     free(peer);
@@ -430,8 +431,10 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         log_debug("TCP_QUICKACK is not to be had");
     peer->server = server;
     peer->watch = http_watch_add(server->watch, info->connect_fd);
-    metrics_add(METRICS_CONNECTIONS, 1);
-    metrics_move(METRICS_OPEN_CONNECTIONS, 1);
+    if (server->certificate) { /* those who ask for these numbers are not among them */
+        metrics_add(METRICS_CONNECTIONS, 1);
+        metrics_move(METRICS_OPEN_CONNECTIONS, 1);
+    }
     *slot = peer;
 }
 

@@ -43,7 +43,8 @@ static int64_t time_for(const struct http_watch_limits *limits, uint64_t bytes)
     uint64_t seconds = bytes / limits->rate_bytes_s;
     if (seconds > INT64_MAX / 2000)
         seconds = INT64_MAX / 2000;
-    return HTTP_WATCH_GRACE_MS + (int64_t)seconds * 1000;
+    int64_t grace = limits->idle_ms < HTTP_WATCH_GRACE_MS ? limits->idle_ms : HTTP_WATCH_GRACE_MS;
+    return grace + (int64_t)seconds * 1000;
 }
 
 static bool overdue(const struct http_watch *w, struct http_watch_entry *e, int64_t now_ms)

@@ -16,7 +16,9 @@
 struct http_watch;
 struct http_watch_entry;
 
-#define HTTP_WATCH_GRACE_MS 30000 /* no rate is asked for before */
+#define HTTP_WATCH_GRACE_MS                                                                        \
+    30000 /* no rate is asked for before; or idle_ms, where that is less                           \
+           */
 
 struct http_watch_limits {
     int64_t idle_ms; /* from connecting, or the end of a request, to the end of the next headers */
