@@ -1,22 +1,30 @@
 #include "registry/blob_files.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/path.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define PATH_TEXT_MAX 192u
 #define NAME_TEXT_MAX 64u
 /* The kernel starts writing before the final sync waits for it. */
 #define WRITEBACK_BYTES (8u << 20)
 
+/* Which folders' names this process has synced. */
+struct synced {
+    atomic_bool place, alg, fan[256];
+};
+
 struct files {
     int root_fd, uploads_fd;
+    int64_t opened_s, opened_monotonic_ms; /* two clocks at one moment */
+    struct synced synced[3][2];            /* by place and algorithm */
 };
 
 struct file_upload {
@@ -43,24 +51,54 @@ static void note_name(const char *id, char out[NAME_TEXT_MAX])
     snprintf(out, NAME_TEXT_MAX, "%s.note", id);
 }
 
-/* The new folder's own name must be durable, too, or the blob vanishes with it. */
-static int make_blob_dir(struct files *f, const char *path, int *dir_fd, const char **last,
-                         struct error *err)
+static int sync_parent(struct files *f, const char *dir, atomic_bool *known, struct error *err)
 {
-    int rc = path_open_parent(f->root_fd, path, PATH_NO_SYMLINKS, dir_fd, last, err);
-    if (rc != E_NOTFOUND)
-        return rc;
-    char dir[PATH_TEXT_MAX];
-    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    rc = path_make_dirs(f->root_fd, dir, 0700, err);
     CLEANUP(cleanup_fd) int parent_fd = -1;
     const char *ignored = NULL;
-    if (rc == 0)
-        rc = path_open_parent(f->root_fd, dir, PATH_NO_SYMLINKS, &parent_fd, &ignored, err);
+    if (atomic_load(known))
+        return 0;
+    int rc = path_open_parent(f->root_fd, dir, PATH_NO_SYMLINKS, &parent_fd, &ignored, err);
     if (rc == 0)
         rc = file_sync_dir(parent_fd, err);
     if (rc == 0)
-        rc = path_open_parent(f->root_fd, path, PATH_NO_SYMLINKS, dir_fd, last, err);
+        atomic_store(known, true);
+    return rc;
+}
+
+/* The folders' own names must be durable before what is in them counts, or all vanish together. A
+ * folder that is there may be one whose maker was killed, or has not synced it yet: its name is
+ * synced once by each process. */
+static int sync_names(struct files *f, const struct digest *d, enum blob_place place,
+                      const char *dir, struct error *err)
+{
+    struct synced *synced = &f->synced[place][d->alg == DIGEST_SHA512];
+    char alg_dir[PATH_TEXT_MAX];
+    snprintf(alg_dir, sizeof alg_dir, "%s/%s", place_names[place], digest_alg_name(d->alg));
+    int rc = sync_parent(f, dir, &synced->fan[d->bytes[0]], err);
+    if (rc == 0)
+        rc = sync_parent(f, alg_dir, &synced->alg, err);
+    return rc == 0 ? sync_parent(f, place_names[place], &synced->place, err) : rc;
+}
+
+/* The folder of a blob, made if need be; the blob's name in it is its digest's hex. */
+static int make_blob_dir(struct files *f, const struct digest *d, enum blob_place place,
+                         int *dir_fd, struct error *err)
+{
+    char path[PATH_TEXT_MAX], dir[PATH_TEXT_MAX];
+    const char *last = NULL;
+    blob_path(d, place, path);
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
+    CLEANUP(cleanup_fd) int fd = -1;
+    int rc = path_open_parent(f->root_fd, path, PATH_NO_SYMLINKS, &fd, &last, err);
+    if (rc == E_NOTFOUND) {
+        rc = path_make_dirs(f->root_fd, dir, 0700, err);
+        if (rc == 0)
+            rc = path_open_parent(f->root_fd, path, PATH_NO_SYMLINKS, &fd, &last, err);
+    }
+    if (rc == 0)
+        rc = sync_names(f, d, place, dir, err);
+    if (rc == 0)
+        *dir_fd = TAKE_FD(fd);
     return rc;
 }
 
@@ -165,22 +203,21 @@ static int upload_publish(void *store, void *upload, const struct digest *d, uin
 {
     struct files *f = store;
     const struct file_upload *u = upload;
-    char path[PATH_TEXT_MAX], note[NAME_TEXT_MAX];
-    const char *last = NULL;
+    char name[DIGEST_TEXT_MAX], note[NAME_TEXT_MAX];
     CLEANUP(cleanup_fd) int dir_fd = -1;
     struct stat st;
     if (fstat(u->fd, &st) != 0)
         return fail_sys(err, errno, "stat upload");
     if ((uint64_t)st.st_size != len)
         return fail(err, E_TAMPERED, "the upload's file has not the length that was received");
-    blob_path(d, BLOB_STORED, path);
-    int rc = make_blob_dir(f, path, &dir_fd, &last, err);
+    digest_hex(d, name);
+    int rc = make_blob_dir(f, d, BLOB_STORED, &dir_fd, err);
     if (rc != 0)
         return rc;
     /* Bytes before name: after a power cut a name never stands for bytes that were not written. */
     if (fchmod(u->fd, 0400) != 0 || fdatasync(u->fd) != 0)
         return fail_sys(err, errno, "sync upload");
-    if (renameat(f->uploads_fd, u->id, dir_fd, last) != 0)
+    if (renameat(f->uploads_fd, u->id, dir_fd, name) != 0)
         return fail_sys(err, errno, "rename upload");
     note_name(u->id, note);
     unlinkat(f->uploads_fd, note, 0);
@@ -217,6 +254,15 @@ static int note_read(void *store, const char *id, size_t max, struct bytes *out,
     return rc == 0 ? file_read_fd(fd, max, out, err) : rc;
 }
 
+/* An age counts only if the wall clock's jumps since the start do not make it: uploads under way
+ * must outlive a clock that is set forward, or back. */
+static int64_t oldest_wanted(const struct files *f, int64_t age_s)
+{
+    int64_t now_s = clock_now_s();
+    int64_t steady_s = f->opened_s + (clock_monotonic_ms() - f->opened_monotonic_ms) / 1000;
+    return (now_s < steady_s ? now_s : steady_s) - age_s;
+}
+
 static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *err)
 {
     const struct files *f = store;
@@ -224,7 +270,7 @@ static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *er
     int rc = open_dir(f->root_fd, "uploads", &dir, err);
     if (rc != 0)
         return rc;
-    time_t oldest = time(NULL) - (time_t)age_s;
+    int64_t oldest = oldest_wanted(f, age_s);
     size_t n = 0;
     for (struct dirent *e; (e = readdir(dir));) {
         struct stat st;
@@ -310,15 +356,14 @@ static int move_blob(void *store, const struct digest *d, enum blob_place from, 
                      struct error *err)
 {
     struct files *f = store;
-    char from_path[PATH_TEXT_MAX], to_path[PATH_TEXT_MAX];
+    char from_path[PATH_TEXT_MAX];
     CLEANUP(cleanup_fd) int from_fd = -1, to_fd = -1;
-    const char *from_name = NULL, *to_name = NULL;
+    const char *name = NULL;
     blob_path(d, from, from_path);
-    blob_path(d, to, to_path);
-    int rc = path_open_parent(f->root_fd, from_path, PATH_NO_SYMLINKS, &from_fd, &from_name, err);
+    int rc = path_open_parent(f->root_fd, from_path, PATH_NO_SYMLINKS, &from_fd, &name, err);
     if (rc == 0)
-        rc = make_blob_dir(f, to_path, &to_fd, &to_name, err);
-    if (rc == 0 && renameat(from_fd, from_name, to_fd, to_name) != 0)
+        rc = make_blob_dir(f, d, to, &to_fd, err);
+    if (rc == 0 && renameat(from_fd, name, to_fd, name) != 0)
         return fail_sys(err, errno, "move blob");
     if (rc == 0 && to != BLOB_ASIDE)
         rc = file_sync_dir(to_fd, err);
@@ -438,7 +483,9 @@ int blob_files_open(const char *data_dir, struct blob_store *out, struct error *
     struct files *f = calloc(1, sizeof *f);
     if (!f)
         return fail_nomem(err);
-    *f = (struct files){-1, -1};
+    f->root_fd = f->uploads_fd = -1;
+    f->opened_s = clock_now_s();
+    f->opened_monotonic_ms = clock_monotonic_ms();
     int rc = file_open_dir(data_dir, true, &f->root_fd, err);
     if (rc == 0)
         rc = make_places(f, err);

@@ -15,8 +15,9 @@ class Doubt(Exception):
 
 
 class Server:
-    def __init__(self, folder, log):
+    def __init__(self, folder, log, environment=None):
         self.folder, self.log = folder, log
+        self.environment = {**os.environ, **(environment or {})}  # of the server, not of other commands
         self.config = os.path.join(folder, "registry.yaml")
         self.host, self.port = "127.0.0.1", 0
         self.process, self.generation = None, 0
@@ -48,7 +49,8 @@ class Server:
         """False: it ended by itself (a signing service of the one before may still be ending)."""
         begun = time.monotonic()
         self.process = subprocess.Popen(["bulla-registry", "serve", "--config", self.config], text=True,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
+                                        env=self.environment)
         line = self.process.stdout.readline()
         if not line.startswith("listening on"):
             self.process.wait()

@@ -1,4 +1,5 @@
 /* Blobs as files and upload sessions: what is visible when, what survives, what is refused. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "registry/uploads.h"
@@ -287,6 +288,24 @@ static void abandoned_sessions_are_swept(void **state)
     uploads_return(p->uploads, u);
 }
 
+/* The wall clock is set while an upload is open: that makes nothing old. */
+static void clock_jumps_end_no_upload(void **state)
+{
+    struct place *p = *state;
+    char id[BLOB_UPLOAD_ID_LEN + 1];
+    int64_t now_s = clock_now_s();
+    close_place(p);
+    clock_use_for_test(&now_s);
+    open_place(p);
+    ok(uploads_begin(p->uploads, &mine, id, err));
+    for (int days = -400; days <= 400; days += 400) {
+        now_s += (int64_t)days * 86400;
+        uploads_sweep(p->uploads, 3600);
+        assert_int_equal(n_files(p, "uploads"), 2);
+    }
+    clock_use_for_test(NULL);
+}
+
 #define place_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -301,6 +320,7 @@ int main(void)
         place_test(sessions_per_user_are_limited),
         place_test(sessions_survive_a_restart),
         place_test(abandoned_sessions_are_swept),
+        place_test(clock_jumps_end_no_upload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
