@@ -68,6 +68,14 @@ static int64_t debt_now(const struct entry *e, int64_t now_ms)
     return e->debt_ms > passed ? e->debt_ms - passed : 0;
 }
 
+/* What forgetting the entry would cost: the slowing of who guesses, or the mark of who is known,
+ * which matters most while others fill the table. */
+static int64_t worth(const struct entry *e, int64_t now_ms)
+{
+    int64_t known_ms = e->known_until_ms > now_ms ? LOGIN_PAIR_BURST * LOGIN_PAIR_EVERY_MS / 2 : 0;
+    return debt_now(e, now_ms) + known_ms;
+}
+
 /* The entry of that bucket; a new one takes the place of the least suspicious. */
 static struct entry *find(struct login_limit *l, enum bucket bucket, const struct login_attempt *a)
 {
@@ -82,7 +90,7 @@ static struct entry *find(struct login_limit *l, enum bucket bucket, const struc
     for (size_t i = 0; i < WAYS; i++) {
         if (memcmp(set[i].id, mac, sizeof set[i].id) == 0)
             return &set[i];
-        if (debt_now(&set[i], a->now_ms) < debt_now(best, a->now_ms) ||
+        if (worth(&set[i], a->now_ms) < worth(best, a->now_ms) ||
             (best->since_ms && !set[i].since_ms))
             best = &set[i];
     }

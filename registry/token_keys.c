@@ -242,8 +242,9 @@ static int refresh(struct token_keys *k, struct error *err)
     bool over = k->n > 1 && is_over(k, k->keys[k->n - 2].id);
     if (!same || over || k->n == 0)
         rc = load_all(k, err);
-    /* The time from before: a change while reading is seen by the next look. */
-    k->seen = time;
+    /* The time from before: a change while reading is seen by the next look; so is one in the same
+     * tick of the file system's clock, for which a fresh time is not relied on. */
+    k->seen = clock_now_s() > time.tv_sec + 1 ? time : (struct timespec){0, 0};
     k->next_look_ms = clock_monotonic_ms() + LOOK_EVERY_MS;
     return rc;
 }
