@@ -32,6 +32,9 @@ struct raw {
         char *socket;
     } metrics;
     struct {
+        char *interval, *lease;
+    } gc;
+    struct {
         char *level, *format;
     } log;
     struct {
@@ -80,6 +83,8 @@ static const cyaml_schema_field_t limits_fields[] = {
     CYAML_FIELD_END};
 static const cyaml_schema_field_t metrics_fields[] = {PART(metrics, "socket", socket),
                                                       CYAML_FIELD_END};
+static const cyaml_schema_field_t gc_fields[] = {PART(gc, "interval", interval),
+                                                 PART(gc, "lease", lease), CYAML_FIELD_END};
 static const cyaml_schema_field_t log_fields[] = {PART(log, "level", level),
                                                   PART(log, "format", format), CYAML_FIELD_END};
 static const cyaml_schema_field_t audit_fields[] = {
@@ -93,6 +98,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("signer", CYAML_FLAG_OPTIONAL, struct raw, signer, signer_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
     CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
+    CYAML_FIELD_MAPPING("gc", CYAML_FLAG_OPTIONAL, struct raw, gc, gc_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
     CYAML_FIELD_MAPPING("audit", CYAML_FLAG_OPTIONAL, struct raw, audit, audit_fields),
     CYAML_FIELD_END};
@@ -375,6 +381,8 @@ static const struct leaf leaves[] = {
      32u << 20, NO_MAX, NULL},
     {"metrics", "socket", AT(metrics.socket), TO(metrics.socket), KIND_PATH, NULL, 0,
      sizeof((struct sockaddr_un *)0)->sun_path - 1, NULL},
+    {"gc", "interval", AT(gc.interval), TO(gc.interval_s), KIND_DURATION, "5m", 1, YEAR, NULL},
+    {"gc", "lease", AT(gc.lease), TO(gc.lease_s), KIND_DURATION, "24h", 1, YEAR, NULL},
     {"log", "level", AT(log.level), TO(log.level), KIND_CHOICE, "info", 0, 0, levels},
     {"log", "format", AT(log.format), TO(log.form), KIND_CHOICE, "text", 0, 0, formats},
     {"audit", "level", AT(audit.level), TO(audit.level), KIND_CHOICE, "all", 0, 0, audit_levels},
@@ -676,6 +684,12 @@ static const struct {
     {"\n# Plain HTTP on a Unix socket for /healthz, /readyz and /metrics only.\n"
      "#metrics:\n#  socket: run/metrics.sock\n",
      NULL, NULL},
+    {"\n# What nothing needs is removed while the registry runs. lease: how long a blob stays that "
+     "was\n"
+     "# pushed, mounted or asked for by somebody who may push, and that no manifest names "
+     "yet.\ngc:\n",
+     "gc", "interval"},
+    {"", "gc", "lease"},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},
     {"\n# Who did what, in dataDir/audit. level: all, or changes (without reading and refusals).\n"

@@ -57,6 +57,10 @@ struct server_config {
         char *socket; /* Unix socket for /healthz, /readyz, /metrics; NULL: none */
     } metrics;
     struct {
+        int64_t interval_s;
+        int64_t lease_s;
+    } gc;
+    struct {
         enum log_level level;
         enum log_form form;
     } log;

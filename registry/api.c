@@ -1,9 +1,11 @@
 #include "registry/api.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "registry/access.h"
 #include "registry/api_audit.h"
 #include "registry/http_text.h"
+#include "registry/index_gc.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -122,6 +124,38 @@ int api_want_body(struct api_call *c, size_t max, struct error *err)
     if (len > (int64_t)max)
         return body_too_large(c, max, err);
     return len > 0 ? reserve_body(c, (uint64_t)len, err) : 0;
+}
+
+struct lease {
+    const char *repository;
+    const struct digest *digest;
+};
+
+static int begin_lease(struct index_tx *tx, void *arg, struct error *err)
+{
+    const struct lease *lease = arg;
+    return index_lease_begin(tx, lease->repository, lease->digest, clock_now_s(), err);
+}
+
+int api_lease(struct api_call *c, const struct digest *d, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    struct lease lease = {c->route.repository, d};
+    bool fresh = false;
+    if (http_request_method(c->http) != HTTP_HEAD)
+        return 0;
+    int rc = api_read(c, &tx, err);
+    if (rc == 0)
+        rc = access_check(tx, c->subject, c->route.repository, ACCESS_PUSH, err);
+    if (rc != 0)
+        return rc == E_DENIED ? 0 : rc;
+    /* A lease in the second half of its life is begun anew: most HEADs write nothing. */
+    int64_t since_s = clock_now_s() - c->registry->config->gc.lease_s / 2;
+    rc = index_lease_is_fresh(tx, c->route.repository, d, since_s, &fresh, err);
+    if (rc != 0 || fresh)
+        return rc;
+    api_read_end(c);
+    return index_write(c->registry->index, begin_lease, &lease, err);
 }
 
 /* --- errors --- */

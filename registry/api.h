@@ -11,6 +11,7 @@
 
 #include "base/config.h"
 #include "registry/blobs.h"
+#include "registry/gate.h"
 #include "registry/http_server.h"
 #include "registry/index_accounts.h"
 #include "registry/index_content.h"
@@ -26,6 +27,7 @@ struct registry {
     struct index *index;
     struct uploads *uploads;
     struct token_keys *token_keys;
+    struct gate *commits; /* pushes between making a blob visible and recording it */
     struct users *users;
     struct signer_link *signer;
     struct health *health;
@@ -101,6 +103,10 @@ int api_want_body(struct api_call *c, size_t max, struct error *err) MUST_CHECK;
 /* 200 with the stored bytes of a manifest. */
 int api_reply_manifest(struct api_call *c, const struct index_manifest *row,
                        struct error *err) MUST_CHECK;
+
+/* HEAD by a caller who may push here: what it was told of stays for as long as a lease lasts.
+ * E_NOTFOUND: it went meanwhile. */
+int api_lease(struct api_call *c, const struct digest *d, struct error *err) MUST_CHECK;
 
 extern const struct api_operation api_blob_operations[], api_upload_operations[],
     api_manifest_operations[], api_list_operations[], api_trust_operations[],

@@ -46,6 +46,8 @@ static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *
         rc = index_link_find(tx, c->route.repository, &c->route.digest, NULL, err);
     if (rc == 0)
         rc = blobs_get(c->registry->blobs, &c->route.digest, fd, size, err);
+    if (rc == 0)
+        rc = api_lease(c, &c->route.digest, err);
     return rc == E_NOTFOUND ? blob_unknown(c, rc) : rc;
 }
 

@@ -1,9 +1,12 @@
 /* Manifests: GET, HEAD, PUT, DELETE by tag and by digest. Source: OCI distribution-spec 1.1.1,
  * end-2, end-3, end-7, end-9. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "registry/api.h"
+#include "registry/gc.h"
 #include "registry/http_text.h"
+#include "registry/index_gc.h"
 #include "registry/index_trust.h"
 
 #include <inttypes.h>
@@ -32,6 +35,8 @@ static int find_manifest(struct api_call *c, struct index_manifest *out, struct 
         rc = c->route.tag[0]
                  ? index_tag_find(tx, c->route.repository, c->route.tag, out, err)
                  : index_manifest_find(tx, c->route.repository, &c->route.digest, out, err);
+    if (rc == 0)
+        rc = api_lease(c, &out->digest, err);
     return rc == E_NOTFOUND ? manifest_unknown(c, rc) : rc;
 }
 
@@ -251,7 +256,9 @@ static int record_manifest(struct index_tx *tx, void *arg, struct error *err)
     int64_t repository = 0;
     put->n_missing = 0;
     put->refused = false;
-    int rc = check_all_present(tx, put, err);
+    int rc = gc_reclaim(put->call->registry->blobs, &put->row.digest, err);
+    if (rc == 0)
+        rc = check_all_present(tx, put, err);
     if (rc == 0)
         rc = check_condition(tx, put, err);
     if (rc == 0)
@@ -261,6 +268,9 @@ static int record_manifest(struct index_tx *tx, void *arg, struct error *err)
     const char *tag = bytes_text(&put->tags);
     for (size_t i = 0; rc == 0 && i < put->n_tags; i++, tag += strlen(tag) + 1)
         rc = index_tag_set(tx, repository, tag, &put->row.digest, err);
+    if (rc == 0)
+        rc = index_lease_begin(tx, put->call->route.repository, &put->row.digest, clock_now_s(),
+                               err);
     return rc;
 }
 
@@ -280,12 +290,25 @@ static void report_missing(struct api_call *c, const struct put *put)
     }
 }
 
+/* Makes the file visible, then records it: nobody may remove it in between. */
+static int write_manifest(struct api_call *c, struct put *put, struct error *err)
+{
+    struct registry *r = c->registry;
+    unsigned ticket = gate_enter(r->commits);
+    int rc = blobs_put(r->blobs, c->body.data, c->body.len, &put->row.digest, err);
+    if (rc == 0) {
+        rc = index_write(r->index, record_manifest, put, err);
+        if (rc != 0)
+            gc_suspect(r->index, &put->row.digest);
+    }
+    gate_leave(r->commits, ticket);
+    return rc;
+}
+
 static int store_manifest(struct api_call *c, struct put *put, struct error *err)
 {
     c->digest = put->row.digest;
-    int rc = blobs_put(c->registry->blobs, c->body.data, c->body.len, &put->row.digest, err);
-    if (rc == 0)
-        rc = index_write(c->registry->index, record_manifest, put, err);
+    int rc = write_manifest(c, put, err);
     if (put->refused) {
         c->status = 412;
         return api_fail(c, "DENIED", rc);

@@ -1,8 +1,11 @@
 /* Uploads: POST, PATCH, PUT, GET, DELETE, and mounts. Source: OCI distribution-spec 1.1.1, end-4 to
  * end-6, end-11. */
+#include "base/clock.h"
 #include "registry/access.h"
 #include "registry/api.h"
+#include "registry/gc.h"
 #include "registry/http_text.h"
+#include "registry/index_gc.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -17,7 +20,9 @@ static struct upload_owner owner_of(struct api_call *c)
 /* --- linking what was stored or mounted --- */
 
 struct link {
+    struct blobs *blobs;
     const char *repository;
+    const char *from; /* mounted from there; NULL: stored by this call */
     const struct digest *digest;
     int64_t size;
 };
@@ -26,8 +31,14 @@ static int add_link(struct index_tx *tx, void *arg, struct error *err)
 {
     const struct link *link = arg;
     int64_t repository = 0;
-    int rc = index_repository_make(tx, link->repository, &repository, err);
-    return rc == 0 ? index_link_add(tx, repository, link->digest, link->size, err) : rc;
+    /* Clean-up may have been here since the caller looked. */
+    int rc = link->from ? index_link_find(tx, link->from, link->digest, NULL, err)
+                        : gc_reclaim(link->blobs, link->digest, err);
+    if (rc == 0)
+        rc = index_repository_make(tx, link->repository, &repository, err);
+    if (rc == 0)
+        rc = index_link_add(tx, repository, link->digest, link->size, err);
+    return rc == 0 ? index_lease_begin(tx, link->repository, link->digest, clock_now_s(), err) : rc;
 }
 
 static int reply_created(struct api_call *c, const struct digest *d, struct error *err)
@@ -37,13 +48,6 @@ static int reply_created(struct api_call *c, const struct digest *d, struct erro
     int rc = api_reply_header(c, "Location", err, "/v2/%s/blobs/%s", c->route.repository,
                               digest_format(d, text));
     return rc == 0 ? api_reply_digest(c, d, err) : rc;
-}
-
-static int link_blob(struct api_call *c, const struct digest *d, uint64_t size, struct error *err)
-{
-    struct link link = {c->route.repository, d, (int64_t)size};
-    int rc = index_write(c->registry->index, add_link, &link, err);
-    return rc == 0 ? reply_created(c, d, err) : rc;
 }
 
 /* --- POST --- */
@@ -73,12 +77,11 @@ static int query_digest(struct api_call *c, const char *name, struct digest *d, 
 
 /* The blob as the other repository shows it to this caller; E_NOTFOUND for every other case, so
  * that nobody learns what a repository holds that they may not see. */
-static int find_in_other(struct api_call *c, const struct digest *d, int64_t *size,
-                         struct error *err)
+static int find_in_other(struct api_call *c, const struct digest *d,
+                         char from[REFERENCE_REPOSITORY_MAX + 1], int64_t *size, struct error *err)
 {
-    char from[REFERENCE_REPOSITORY_MAX + 1];
     struct index_tx *tx = NULL;
-    int rc = api_query(c, "from", from, sizeof from, err);
+    int rc = api_query(c, "from", from, REFERENCE_REPOSITORY_MAX + 1, err);
     if (rc != 0 || !repository_name_valid(from, strlen(from)))
         return fail(err, E_NOTFOUND, "nothing to mount from");
     rc = api_read(c, &tx, err);
@@ -139,8 +142,18 @@ static int append_data(struct api_call *c, const void *data, size_t len, struct 
     return rc == 0 ? blobs_append(c->registry->blobs, c->upload, data, len, err) : rc;
 }
 
+static int mount_blob(struct api_call *c, const struct digest *d, struct error *err)
+{
+    char from[REFERENCE_REPOSITORY_MAX + 1];
+    struct link link = {c->registry->blobs, c->route.repository, from, d, 0};
+    int rc = find_in_other(c, d, from, &link.size, err);
+    if (rc == 0)
+        rc = index_write(c->registry->index, add_link, &link, err);
+    return rc == 0 ? reply_created(c, d, err) : rc;
+}
+
 /* What was received becomes the blob `digest`; the upload is over either way. */
-static int commit_upload(struct api_call *c, struct error *err)
+static int end_with_commit(struct api_call *c, struct error *err)
 {
     uint64_t len = blobs_upload_len(c->upload);
     char text[DIGEST_TEXT_MAX];
@@ -164,23 +177,37 @@ static int commit_upload(struct api_call *c, struct error *err)
         api_detail(c, "received", js_int_new((int64_t)len));
         return api_fail(c, "DIGEST_INVALID", rc);
     }
-    return rc == 0 ? link_blob(c, &c->digest, len, err) : rc;
+    return rc;
+}
+
+/* Makes the file visible, then records it: nobody may remove it in between. */
+static int commit_upload(struct api_call *c, struct error *err)
+{
+    struct registry *r = c->registry;
+    struct link link = {r->blobs, c->route.repository, NULL, &c->digest,
+                        (int64_t)blobs_upload_len(c->upload)};
+    unsigned ticket = gate_enter(r->commits);
+    int rc = end_with_commit(c, err);
+    if (rc == 0) {
+        rc = index_write(r->index, add_link, &link, err);
+        if (rc != 0)
+            gc_suspect(r->index, &c->digest);
+    }
+    gate_leave(r->commits, ticket);
+    return rc == 0 ? reply_created(c, &c->digest, err) : rc;
 }
 
 static int finish_post(struct api_call *c, struct error *err)
 {
     char id[BLOB_UPLOAD_ID_LEN + 1];
     struct digest mount = {.alg = DIGEST_NONE};
-    int64_t size = 0;
     if (c->upload)
         return commit_upload(c, err);
     int rc = query_digest(c, "mount", &mount, err);
     if (rc != 0)
         return rc;
     if (mount.alg != DIGEST_NONE) {
-        rc = find_in_other(c, &mount, &size, err);
-        if (rc == 0)
-            return link_blob(c, &mount, (uint64_t)size, err);
+        rc = mount_blob(c, &mount, err);
         if (rc != E_NOTFOUND)
             return rc;
     }

@@ -14,6 +14,7 @@
 int command_init(char **args, struct error *err) MUST_CHECK;
 int command_serve(char **args, struct error *err) MUST_CHECK;
 int command_config(char **args, struct error *err) MUST_CHECK;
+int command_gc(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
 int command_audit(char **args, struct error *err) MUST_CHECK;
@@ -27,6 +28,9 @@ int command_load_config(char **args, struct server_config *config, struct error 
  * PASSWORD_HASH_MAX bytes. */
 int command_read_password(const char *user, bool from_stdin, char *out,
                           struct error *err) MUST_CHECK;
+/* Started as root: goes on as the configured user, so that nothing it leaves in the data folder is
+ * root's. */
+int command_become_owner(const struct server_config *config, struct error *err) MUST_CHECK;
 /* The configuration (file NULL: the default place) and its index, started. */
 int command_open_index(const char *file, struct server_config *config, struct index **out,
                        struct error *err) MUST_CHECK;

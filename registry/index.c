@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "registry/index_internal.h"
+#include "registry/index_schema.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -118,7 +119,8 @@ static const char *const schema[] = {
     "CREATE TABLE certificate(fingerprint TEXT NOT NULL PRIMARY KEY,"
     "  user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE, created_s INTEGER NOT NULL)"
     "  STRICT, WITHOUT ROWID;"
-    "CREATE INDEX certificate_user ON certificate(user);"};
+    "CREATE INDEX certificate_user ON certificate(user);",
+    INDEX_SCHEMA_GC, INDEX_SCHEMA_WAITING, INDEX_SCHEMA_USAGE};
 
 struct cached {
     const char *sql;
@@ -277,8 +279,10 @@ static int run_once(struct index_tx *tx, struct job *job, bool keep)
         return index_change(tx, "RELEASE one", NULL, err, "");
     struct error undo = ERROR_INIT;
     if (db_in_transaction(tx->db) && (index_change(tx, "ROLLBACK TO one", NULL, &undo, "") != 0 ||
-                                      index_change(tx, "RELEASE one", NULL, &undo, "") != 0))
+                                      index_change(tx, "RELEASE one", NULL, &undo, "") != 0)) {
         log_error("index: %s", undo.message);
+        db_rollback(tx->db); /* what cannot be undone alone must not stay with what others did */
+    }
     return rc;
 }
 

@@ -134,7 +134,8 @@ int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t i
     return index_change(tx,
                         "INSERT INTO trust_timestamp(repository, issued_s, expires_s)"
                         " VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT(repository) DO UPDATE SET issued_s = ?2, expires_s = ?3",
+                        " ON CONFLICT(repository) DO UPDATE SET issued_s = ?2, expires_s = ?3,"
+                        " retry_s = 0, failures = 0",
                         NULL, err, "iii", repository, issued_s, expires_s);
 }
 
@@ -223,8 +224,7 @@ int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
     int rc = index_query(tx,
                          "SELECT r.name FROM trust_timestamp t JOIN repository r"
                          " ON r.id = t.repository"
-                         " WHERE t.expires_s - ?1 < (t.expires_s - t.issued_s) / 2"
-                         " ORDER BY t.expires_s LIMIT ?2",
+                         " WHERE t.next_s < ?1 ORDER BY t.next_s LIMIT ?2",
                          &stmt, err, "ii", now_s, (int64_t)max);
     while (rc == 0) {
         rc = db_step(stmt, &row, err);
@@ -236,4 +236,18 @@ int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
     if (stmt)
         db_reset(stmt);
     return rc;
+}
+
+int index_trust_put_off(struct index_tx *tx, const char *repository, int64_t now_s,
+                        struct error *err)
+{
+    static const int64_t shift_max = 12; /* 10 s << 12: eleven hours */
+    return index_change(tx,
+                        "UPDATE trust_timestamp SET retry_s = ?2 + (10 << failures),"
+                        " failures = CASE WHEN failures < ?3 AND"
+                        " (20 << failures) < (expires_s - issued_s) / 20"
+                        " THEN failures + 1 ELSE failures END"
+                        " WHERE next_s < ?2"
+                        " AND repository = (SELECT id FROM repository WHERE name = ?1)",
+                        NULL, err, "tii", repository, now_s, shift_max);
 }

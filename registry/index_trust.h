@@ -57,8 +57,14 @@ int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const ch
 /* Every timestamp counts as due: the signing service may know newer ones. */
 int index_trust_all_due(struct index_tx *tx, struct error *err) MUST_CHECK;
 /* Names of repositories whose timestamp has less than half its life left at now_s, at most max. */
+/* Names of repositories whose timestamp has less than half its life left at now_s, and that were
+ * not put off beyond now_s: at most max, longest due first. */
 int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
                     int (*visit)(void *context, const char *repository, struct error *err),
                     void *context, struct error *err) MUST_CHECK;
+/* A timestamp that is still due was not renewed: not due again for 10 s, twice that after the next
+ * failure, and so on up to a twentieth of its life. A new timestamp ends that. */
+int index_trust_put_off(struct index_tx *tx, const char *repository, int64_t now_s,
+                        struct error *err) MUST_CHECK;
 
 #endif

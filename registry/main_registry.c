@@ -11,6 +11,9 @@ static const char help[] =
     "  init DIR [--listen ADDR:PORT] [--admin NAME [--password-stdin]]\n"
     "                                        a new registry with development certificates\n"
     "  serve                                 run it\n"
+    "  gc [--dry-run] [--why DIGEST] [--json]\n"
+    "                                        remove what nothing needs, beside a running server "
+    "too\n"
     "  config check                          is the configuration right\n"
     "  user add NAME [--password-stdin]      also: passwd, disable, enable, remove NAME; list\n"
     "  user certificate add NAME FILE|SHA256 log in with a client certificate; also: remove, list\n"
@@ -30,10 +33,11 @@ static const char help[] =
 static const struct {
     const char *name;
     int (*run)(char **args, struct error *err);
-} commands[] = {
-    {"init", command_init},           {"serve", command_serve},         {"config", command_config},
-    {"user", command_user},           {"group", command_group},         {"grant", command_grant},
-    {"api-token", command_api_token}, {"token-key", command_token_key}, {"audit", command_audit}};
+} commands[] = {{"init", command_init},           {"serve", command_serve},
+                {"config", command_config},       {"user", command_user},
+                {"group", command_group},         {"grant", command_grant},
+                {"api-token", command_api_token}, {"token-key", command_token_key},
+                {"audit", command_audit},         {"gc", command_gc}};
 
 static int run(char **args, struct error *err)
 {

@@ -2,25 +2,26 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-
+#include "registry/gc.h"
 #include "registry/index_trust.h"
 #include "registry/publish.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 
-#define RENEW_MAX 256u /* collections in one round */
+#define TASKS_MAX      16u
+#define RENEW_EVERY_S  10
+#define RENEW_PAGE     64u /* names in memory at once */
+#define SWEEP_EVERY_S  3600
+#define UPLOAD_AGE_S   86400
+#define STRAYS_EVERY_S 86400
+#define STRAYS_RATE    20000u /* files a second: the walk must not be felt */
 
-struct maintenance {
-    struct registry *registry;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    pthread_t thread;
-    bool stop;
-};
+/* --- the tasks --- */
 
 struct due {
-    char *names[RENEW_MAX];
+    char *names[RENEW_PAGE];
     size_t n;
 };
 
@@ -28,66 +29,224 @@ static int note_due(void *context, const char *repository, struct error *err)
 {
     struct due *due = context;
     due->names[due->n] = strdup(repository);
-    return due->names[due->n++] ? 0 : fail_nomem(err);
+    if (!due->names[due->n])
+        return fail_nomem(err);
+    due->n++;
+    return 0;
 }
 
-/* Timestamps are renewed before anybody has to wait for it. */
-static void renew_timestamps(struct registry *r)
+static int read_due(struct registry *r, struct due *due, struct error *err)
 {
-    struct due due = {.n = 0};
     struct index_tx *tx = NULL;
-    struct error err = ERROR_INIT;
-    int rc = index_read_begin(r->index, &tx, &err);
+    int rc = index_read_begin(r->index, &tx, err);
     if (rc == 0)
-        rc = index_trust_due(tx, clock_now_s(), RENEW_MAX, note_due, &due, &err);
+        rc = index_trust_due(tx, clock_now_s(), RENEW_PAGE, note_due, due, err);
     index_read_end(r->index, tx);
-    if (rc != 0)
-        log_warn("timestamps: %s", err.message);
-    for (size_t i = 0; i < due.n; i++) {
-        if (rc == 0 && publish_refresh(r, due.names[i], &err) != 0)
-            log_warn("timestamp of '%s' cannot be renewed: %s", due.names[i], err.message);
-        free(due.names[i]);
-    }
+    return rc;
 }
 
-static void *maintain(void *context)
+static int put_off(struct index_tx *tx, void *arg, struct error *err)
 {
-    struct maintenance *m = context;
-    int64_t next_sweep = 0;
-    pthread_mutex_lock(&m->lock);
-    while (!m->stop) {
-        pthread_mutex_unlock(&m->lock);
-        if (clock_monotonic_ms() >= next_sweep) {
-            uploads_sweep(m->registry->uploads, MAINTENANCE_UPLOAD_AGE_S);
-            next_sweep = clock_monotonic_ms() + (int64_t)MAINTENANCE_SWEEP_EVERY_S * 1000;
-        }
-        renew_timestamps(m->registry);
-        struct timespec until;
-        pthread_mutex_lock(&m->lock);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += MAINTENANCE_RENEW_EVERY_S;
-        if (!m->stop)
-            pthread_cond_timedwait(&m->wake, &m->lock, &until);
+    const struct due *due = arg;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < due->n; i++)
+        rc = index_trust_put_off(tx, due->names[i], clock_now_s(), err);
+    return rc;
+}
+
+/* E_NETWORK: the signing service is away; nobody's can be renewed now, and all of them soon. */
+static int renew_all(struct registry *r, const struct due *due, const atomic_bool *end,
+                     struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc != E_NETWORK && i < due->n && !atomic_load(end); i++) {
+        rc = publish_refresh(r, due->names[i], err);
+        if (rc != 0 && rc != E_NETWORK)
+            log_warn("timestamp of '%s' cannot be renewed: %s", due->names[i], err->message);
     }
+    return rc == E_NETWORK ? rc : 0;
+}
+
+int maintenance_renew(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    int rc = 0;
+    for (bool more = true; rc == 0 && more && !atomic_load(end);) {
+        struct due due = {.n = 0};
+        rc = read_due(r, &due, err);
+        if (rc == 0)
+            rc = renew_all(r, &due, end, err);
+        /* What is still due must not be what the next page is full of. */
+        if (rc == 0 && due.n > 0 && !atomic_load(end))
+            rc = index_write(r->index, put_off, &due, err);
+        more = due.n == RENEW_PAGE;
+        for (size_t i = 0; i < due.n; i++)
+            free(due.names[i]);
+    }
+    return rc;
+}
+
+static int sweep(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    (void)end, (void)err;
+    uploads_sweep(r->uploads, UPLOAD_AGE_S);
+    return 0;
+}
+
+static struct gc gc_of(struct registry *r, const atomic_bool *end)
+{
+    return (struct gc){r->index, r->blobs, r->commits, true, r->config->gc.lease_s, end};
+}
+
+static int collect(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    const struct gc gc = gc_of(r, end);
+    struct gc_report report = {0, 0, 0, 0};
+    int rc = gc_run(&gc, &report, err);
+    if (report.links > 0 || report.blobs > 0)
+        log_info("garbage collection: looked at %" PRIu64 ", removed %" PRIu64 " links and %" PRIu64
+                 " blobs of %" PRId64 " bytes",
+                 report.examined, report.links, report.blobs, report.bytes);
+    return rc;
+}
+
+static int find_strays(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    const struct gc gc = gc_of(r, end);
+    size_t n = 0;
+    int rc = gc_find_strays(&gc, STRAYS_RATE, &n, err);
+    if (n > 0)
+        log_info("found %zu files that were never recorded: garbage", n);
+    return rc == E_INTERRUPTED ? 0 : rc;
+}
+
+static int64_t every_renew(const struct server_config *config)
+{
+    (void)config;
+    return RENEW_EVERY_S;
+}
+
+static int64_t every_sweep(const struct server_config *config)
+{
+    (void)config;
+    return SWEEP_EVERY_S;
+}
+
+static int64_t every_gc(const struct server_config *config)
+{
+    return config->gc.interval_s;
+}
+
+static int64_t every_strays(const struct server_config *config)
+{
+    (void)config;
+    return STRAYS_EVERY_S;
+}
+
+static const struct maintenance_task own_tasks[] = {
+    {"timestamps", every_renew, maintenance_renew},
+    {"uploads", every_sweep, sweep},
+    {"garbage collection", every_gc, collect},
+    {"strays", every_strays, find_strays},
+    {NULL, NULL, NULL},
+};
+
+/* --- their threads --- */
+
+struct lane {
+    struct maintenance *owner;
+    const struct maintenance_task *task;
+    pthread_t thread;
+};
+
+struct maintenance {
+    struct registry *registry;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    atomic_bool end;
+    struct lane lanes[TASKS_MAX];
+    size_t n_lanes;
+};
+
+/* The same failure again and again is said once, until it goes away or changes. */
+static void report(const struct maintenance_task *task, int rc, const struct error *err,
+                   struct error *last)
+{
+    if (rc != 0 && strcmp(err->message, last->message) != 0)
+        log_warn("%s: %s", task->name, err->message);
+    else if (rc == 0 && last->code != 0)
+        log_info("%s: works again", task->name);
+    *last = rc != 0 ? *err : (struct error)ERROR_INIT;
+}
+
+static void wait_for(struct maintenance *m, int64_t seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += seconds;
+    pthread_mutex_lock(&m->lock);
+    while (!atomic_load(&m->end) && pthread_cond_timedwait(&m->wake, &m->lock, &until) == 0)
+        ;
     pthread_mutex_unlock(&m->lock);
+}
+
+static void *work(void *context)
+{
+    const struct lane *lane = context;
+    struct maintenance *m = lane->owner;
+    struct error last = ERROR_INIT;
+    int64_t every_s = lane->task->every_s(m->registry->config);
+    while (every_s > 0 && !atomic_load(&m->end)) {
+        struct error err = ERROR_INIT;
+        int rc = lane->task->run(m->registry, &m->end, &err);
+        report(lane->task, rc, &err, &last);
+        wait_for(m, every_s);
+    }
     return NULL;
+}
+
+static struct maintenance *new_maintenance(struct registry *registry)
+{
+    struct maintenance *m = calloc(1, sizeof *m);
+    pthread_condattr_t attributes;
+    if (!m)
+        return NULL;
+    m->registry = registry;
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return m;
+}
+
+int maintenance_start_tasks(struct registry *registry, const struct maintenance_task *tasks,
+                            struct maintenance **out, struct error *err)
+{
+    struct maintenance *m = new_maintenance(registry);
+    int rc = m ? 0 : fail_nomem(err);
+    for (const struct maintenance_task *t = tasks; rc == 0 && t->run; t++) {
+        struct lane *lane = &m->lanes[m->n_lanes];
+        if (m->n_lanes == TASKS_MAX) {
+            rc = fail(err, E_INTERNAL, "more than %u maintenance tasks", TASKS_MAX);
+            break;
+        }
+        *lane = (struct lane){.owner = m, .task = t};
+        int failed = pthread_create(&lane->thread, NULL, work, lane);
+        if (failed != 0)
+            rc = fail_sys(err, failed, "start the maintenance thread '%s'", t->name);
+        else
+            m->n_lanes++;
+    }
+    if (rc != 0)
+        maintenance_stop(m);
+    else
+        *out = m;
+    return rc;
 }
 
 int maintenance_start(struct registry *registry, struct maintenance **out, struct error *err)
 {
-    struct maintenance *m = calloc(1, sizeof *m);
-    if (!m)
-        return fail_nomem(err);
-    m->registry = registry;
-    pthread_mutex_init(&m->lock, NULL);
-    pthread_cond_init(&m->wake, NULL);
-    int rc = pthread_create(&m->thread, NULL, maintain, m);
-    if (rc != 0) {
-        free(m);
-        return fail_sys(err, rc, "start the maintenance thread");
-    }
-    *out = m;
-    return 0;
+    return maintenance_start_tasks(registry, own_tasks, out, err);
 }
 
 void maintenance_stop(struct maintenance *m)
@@ -95,10 +254,11 @@ void maintenance_stop(struct maintenance *m)
     if (!m)
         return;
     pthread_mutex_lock(&m->lock);
-    m->stop = true;
-    pthread_cond_signal(&m->wake);
+    atomic_store(&m->end, true);
+    pthread_cond_broadcast(&m->wake);
     pthread_mutex_unlock(&m->lock);
-    pthread_join(m->thread, NULL);
+    for (size_t i = 0; i < m->n_lanes; i++)
+        pthread_join(m->lanes[i].thread, NULL);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->lock);
     free(m);

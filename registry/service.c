@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "registry/audit.h"
+#include "registry/gc.h"
 #include "registry/health.h"
 #include "registry/password.h"
 #include "registry/token.h"
@@ -39,6 +40,8 @@ int registry_open(const struct server_config *config, struct registry *out, stru
     if (rc == 0)
         rc = lock_data(config->data_dir, &r.lock_fd, err);
     if (rc == 0)
+        rc = gate_new(&r.commits, err);
+    if (rc == 0)
         rc = blobs_open(config->data_dir, &r.blobs, err);
     if (rc == 0)
         rc = index_open(config->data_dir, &r.index, err);
@@ -68,6 +71,7 @@ static int open_audit(struct registry *r, struct error *err)
 
 int registry_start(struct registry *r, struct error *err)
 {
+    const struct gc gc = {.index = r->index, .blobs = r->blobs, .discard = true};
     int rc = index_start(r->index, err);
     if (rc == 0)
         rc = open_audit(r, err);
@@ -75,6 +79,9 @@ int registry_start(struct registry *r, struct error *err)
         rc = blobs_start(r->blobs, err);
     if (rc == 0)
         rc = health_new(r, &r->health, err);
+    /* Before anybody asks for a blob that a crash left aside. */
+    if (rc == 0)
+        rc = gc_recover(&gc, err);
     return rc == 0 ? users_new(r->token_keys, &r->users, err) : rc;
 }
 
@@ -87,6 +94,7 @@ void registry_close(struct registry *r)
     audit_close(r->audit);
     index_close(r->index);
     blobs_close(r->blobs);
+    gate_free(r->commits);
     signer_link_free(r->signer);
     cleanup_fd(&r->lock_fd);
     *r = (struct registry){.config = r->config, .lock_fd = -1};
