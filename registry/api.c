@@ -146,7 +146,7 @@ int api_lease(struct api_call *c, const struct digest *d, struct error *err)
         return 0;
     int rc = api_read(c, &tx, err);
     if (rc == 0)
-        rc = access_check(tx, c->subject, c->route.repository, ACCESS_PUSH, err);
+        rc = access_check(tx, &c->who, c->route.repository, ACCESS_PUSH, err);
     if (rc != 0)
         return rc == E_DENIED ? 0 : rc;
     /* A lease in the second half of its life is begun anew: most HEADs write nothing. */
