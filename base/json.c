@@ -17,13 +17,31 @@ static struct js *from_jansson(json_t *v)
 
 /* --- parsing --- */
 
-/*
- * Depth is checked before the parser runs: it recurses, with its own limit far above ours. Brackets
- * inside strings do not count.
- */
-static int check_depth(const char *text, size_t len, struct error *err)
+struct shape {
+    size_t depth, deepest, containers, members;
+};
+
+static int check_limits(const struct shape *s, size_t len, struct error *err)
 {
-    size_t depth = 0;
+    size_t containers = JS_FREE_CONTAINERS + len / JS_BYTES_PER_CONTAINER;
+    size_t members = JS_FREE_MEMBERS + len / JS_BYTES_PER_MEMBER;
+    if (s->deepest > JS_MAX_DEPTH)
+        return fail(err, E_LIMIT, "JSON is nested deeper than %d", JS_MAX_DEPTH);
+    if (s->containers > containers)
+        return fail(err, E_LIMIT, "JSON has more than %zu objects and arrays in %zu bytes",
+                    containers, len);
+    if (s->members > members)
+        return fail(err, E_LIMIT, "JSON has more than %zu values in %zu bytes", members, len);
+    return OK;
+}
+
+/*
+ * Checked before the parser runs: it recurses, with its own limit far above ours, and it allocates
+ * for each value. What is inside strings does not count.
+ */
+static int check_shape(const char *text, size_t len, struct error *err)
+{
+    struct shape s = {0, 0, 0, 0};
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
@@ -35,13 +53,16 @@ static int check_depth(const char *text, size_t len, struct error *err)
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
-            if (++depth > JS_MAX_DEPTH)
-                return fail(err, E_LIMIT, "JSON is nested deeper than %d", JS_MAX_DEPTH);
-        } else if ((c == '}' || c == ']') && depth) {
-            depth--;
+            s.containers++;
+            if (++s.depth > s.deepest)
+                s.deepest = s.depth;
+        } else if (c == ',') {
+            s.members++;
+        } else if ((c == '}' || c == ']') && s.depth) {
+            s.depth--;
         }
     }
-    return OK;
+    return check_limits(&s, len, err);
 }
 
 static bool has_real(const json_t *v)
@@ -62,7 +83,7 @@ static bool has_real(const json_t *v)
 
 static int parse(const void *data, size_t len, bool reals, struct js **out, struct error *err)
 {
-    int rc = check_depth(data, len, err);
+    int rc = check_shape(data, len, err);
     if (rc)
         return rc;
     json_error_t why;

@@ -17,8 +17,15 @@ struct js;
 enum js_type { JS_OBJECT, JS_ARRAY, JS_STRING, JS_INT, JS_BOOL, JS_NULL };
 
 #define JS_MAX_DEPTH 32 /* TUF and OCI documents need at most 9 */
+/* In memory an empty object takes seventy times its two bytes: documents of more values than any
+ * honest one of that length has are refused. */
+#define JS_FREE_CONTAINERS     16384 /* objects and arrays that any document may have… */
+#define JS_BYTES_PER_CONTAINER 32    /* …and one more for this many bytes */
+#define JS_FREE_MEMBERS        65536
+#define JS_BYTES_PER_MEMBER    12
 
-/* Parses len bytes. E_INVALID (message with line and column), E_LIMIT (depth), E_NOMEM. */
+/* Parses len bytes. E_INVALID (message with line and column), E_LIMIT (depth, number of values),
+ * E_NOMEM. */
 int js_parse(const void *data, size_t len, struct js **out, struct error *err) MUST_CHECK;
 /* As js_parse, but reals are allowed and read as JS_NULL: for foreign documents (image configs)
  * whose reals we never use. */

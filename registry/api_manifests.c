@@ -176,8 +176,10 @@ static int parse_manifest(struct api_call *c, struct put *put, struct error *err
         rc = manifest_parse_any(c->body.data, c->body.len, type, &put->manifest, err);
     if (rc == 0)
         rc = check_media_type(put->manifest->media_type, err);
-    if (rc != 0)
-        return api_fail(c, rc == E_LIMIT ? "SIZE_INVALID" : "MANIFEST_INVALID", rc);
+    if (rc != 0) {
+        c->status = rc == E_LIMIT ? 400 : 0; /* too deep or too many: not too long */
+        return api_fail(c, "MANIFEST_INVALID", rc);
+    }
     put->row.size = (int64_t)c->body.len;
     memcpy(put->row.media_type, put->manifest->media_type, sizeof put->row.media_type);
     rc = digest_of(alg, c->body.data, c->body.len, &put->row.digest, err);

@@ -338,12 +338,13 @@ static enum MHD_Result body_piece(struct http_request *r, const char *data, size
     const struct http_app *app = &r->server->app;
     http_watch_received(r->watch, len);
     r->received += len;
+    r->drained += r->refused ? len : 0;
     if (r->form)
         feed_form(r, data, len);
     else if (!r->refused)
         r->refused = app->data(app->context, r, data, len) != 0;
     /* The connection breaks: the only way to stop a peer that sends on and on. */
-    if (r->refused && r->received > HTTP_DRAIN_MAX)
+    if (r->drained > HTTP_DRAIN_MAX)
         return MHD_NO;
     if (r->form && r->received > http_form_max_bytes(r->form) + HTTP_DRAIN_MAX)
         return MHD_NO;

@@ -180,6 +180,48 @@ static void depth_is_limited(void **state)
     refused(huge, 1u << 20, E_LIMIT);
 }
 
+/* n times `part`, as one array. */
+static size_t repeated(char *text, const char *part, size_t n)
+{
+    char *p = text;
+    *p++ = '[';
+    for (size_t i = 0; i < n; i++)
+        p = stpcpy(stpcpy(p, i ? "," : ""), part);
+    *p++ = ']';
+    return (size_t)(p - text);
+}
+
+static void values_are_limited(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    CLEANUP(cleanup_free) char *text = malloc(8u << 20);
+    assert_non_null(text);
+    /* Short documents may have what they like. */
+    struct js *v = NULL;
+    assert_int_equal(js_parse(text, repeated(text, "{}", JS_FREE_CONTAINERS - 1), &v, &err), OK);
+    js_free(v);
+    assert_int_equal(js_parse(text, repeated(text, "1", JS_FREE_MEMBERS), &v, &err), OK);
+    js_free(v);
+    refused(text, repeated(text, "{}", 1u << 20), E_LIMIT);
+    refused(text, repeated(text, "[]", 1u << 20), E_LIMIT);
+    refused(text, repeated(text, "1", 2u << 20), E_LIMIT);
+    /* A large index as they are: 16,384 entries with platforms and annotations. */
+    static const char entry[] =
+        "{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:"
+        "0000000000000000000000000000000000000000000000000000000000000000\",\"size\":1234,"
+        "\"platform\":{\"architecture\":\"amd64\",\"os\":\"linux\"},\"annotations\":{\"a\":\"b\"}}";
+    assert_int_equal(js_parse(text, repeated(text, entry, 16384), &v, &err), OK);
+    js_free(v);
+    /* Commas and brackets in strings are nothing. */
+    text[0] = '"';
+    memset(text + 1, '{', 4u << 20);
+    memset(text + 1, ',', 2u << 20);
+    text[(4u << 20) + 1] = '"';
+    assert_int_equal(js_parse(text, (4u << 20) + 2, &v, &err), OK);
+    js_free(v);
+}
+
 static void foreign_documents_may_have_reals(void **state)
 {
     (void)state;
@@ -379,6 +421,7 @@ int main(void)
         cmocka_unit_test(what_is_strict_is_read),
         cmocka_unit_test(errors_name_line_and_column),
         cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(values_are_limited),
         cmocka_unit_test(foreign_documents_may_have_reals),
         cmocka_unit_test(members_have_types),
         cmocka_unit_test(unknown_members_are_named),
