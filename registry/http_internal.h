@@ -48,12 +48,13 @@ struct http_request {
     enum http_method method;
     const char *method_name; /* static */
     char *path, *query;      /* one allocation: path */
+    uintptr_t target_end;    /* where the target ends in the library's memory */
     char address[INET6_ADDRSTRLEN];
     bool seen;    /* the first call has happened */
     bool begun;   /* app.begin has been called, so app.end must be */
     bool refused; /* a reply is set; the rest of the body is of no interest */
     uint64_t received, sent;
-    uint64_t drained; /* of what was received: since it is of no interest */
+    uint64_t drained;                /* of what was received: since it is of no interest */
     uint64_t reserved, reserved_out; /* of the server's bytes_in and bytes_out */
     struct http_form *form;
     struct reply reply;

@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #define CONNECTION_MEMORY (64u << 10) /* headers, and the largest piece of a body per call */
+#define TARGET_MAX        CONNECTION_MEMORY
 #define THREAD_STACK      (512u << 10)
 
 /* --- reading the request --- */
@@ -238,12 +239,21 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
         free(r);
         return NULL;
     }
+    r->target_end = (uintptr_t)uri + strlen(uri) + 1;
     char *question = strchr(r->path, '?');
     if (question) {
         *question = '\0';
         r->query = question + 1;
     }
     return r;
+}
+
+/* A NUL ends the target for us, not for a proxy that decided by the rest of it. In the library's
+ * memory the protocol's version follows the whole target; elsewhere it follows nothing. */
+static bool target_is_cut(const struct http_request *r, const char *version)
+{
+    uintptr_t at = (uintptr_t)version;
+    return at > r->target_end && at - r->target_end < TARGET_MAX;
 }
 
 struct framing {
@@ -294,7 +304,8 @@ static enum MHD_Result refuse_framing(struct http_request *r)
     http_reply_status(r, 400);
     r->refused = true;
     metrics_add(METRICS_FRAMING_REFUSED, 1);
-    log_info("request %s from %s refused: ambiguous length", http_request_id_text(r), r->address);
+    log_info("request %s from %s refused: ambiguous length or target", http_request_id_text(r),
+             r->address);
     return http_reply_send(r, true);
 }
 
@@ -313,14 +324,14 @@ static bool worth_draining(const struct http_request *r)
     return len == 0 || (len <= (int64_t)HTTP_DRAIN_MAX && !http_request_header(r, "Expect"));
 }
 
-static enum MHD_Result first_call(struct http_request *r, const char *method)
+static enum MHD_Result first_call(struct http_request *r, const char *method, const char *version)
 {
     const struct http_app *app = &r->server->app;
     r->seen = true;
     set_method(r, method);
     set_address(r);
     http_watch_working(r->watch);
-    if (framing_ambiguous(r))
+    if (framing_ambiguous(r) || target_is_cut(r, version))
         return refuse_framing(r);
     if (atomic_load(&r->server->closing))
         return refuse_closing(r);
@@ -366,12 +377,12 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
                                  const char *method, const char *version, const char *data,
                                  size_t *len, void **slot)
 {
-    (void)context, (void)connection, (void)url, (void)version;
+    (void)context, (void)connection, (void)url;
     struct http_request *r = *slot;
     if (!r)
         return MHD_NO;
     if (!r->seen)
-        return first_call(r, method);
+        return first_call(r, method, version);
     if (*len == 0)
         return last_call(r);
     enum MHD_Result result = body_piece(r, data, *len);
