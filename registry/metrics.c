@@ -89,6 +89,11 @@ void metrics_move(enum metrics_gauge gauge, int64_t by)
     atomic_fetch_add_explicit(&table.gauges[gauge], by, RELAXED);
 }
 
+int64_t metrics_gauge(enum metrics_gauge gauge)
+{
+    return atomic_load_explicit(&table.gauges[gauge], RELAXED);
+}
+
 uint64_t metrics_counted(enum metrics_counter counter)
 {
     return atomic_load_explicit(&table.counters[counter], RELAXED);

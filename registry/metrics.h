@@ -50,6 +50,7 @@ enum metrics_gauge {
 void metrics_add(enum metrics_counter counter, uint64_t n);
 void metrics_set(enum metrics_gauge gauge, int64_t value);
 void metrics_move(enum metrics_gauge gauge, int64_t by);
+int64_t metrics_gauge(enum metrics_gauge gauge);
 uint64_t metrics_counted(enum metrics_counter counter);
 
 #define METRICS_NO_ROUTE (-1)
