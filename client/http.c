@@ -565,6 +565,10 @@ static int tls_failure(struct transfer *t)
     const char *host = t->exchange->request->url->authority;
     if (strstr(t->detail, "wrong version number") || strstr(t->detail, "packet length too long"))
         return fail(error_of(t), E_TLS, "registry %s does not speak TLS on this port", host);
+    /* A handshake that somebody cut off says nothing about certificates. */
+    if (strstr(t->detail, "SSL_ERROR_SYSCALL") || strstr(t->detail, "unexpected eof"))
+        return fail(error_of(t), E_NETWORK, "connection to registry %s was lost: %.160s", host,
+                    t->detail);
     return fail(error_of(t), E_TLS, "registry %s: TLS handshake failed: %.160s", host, t->detail);
 }
 

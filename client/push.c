@@ -108,6 +108,7 @@ static int push_blob(void *ctx, struct remote *r, size_t i, struct error *err)
     if (rc)
         return rc;
     if (exists) {
+        remote_blob_upload_forget(r, p->repository, d, p->options->store);
         (void)atomic_fetch_add(&p->present, 1);
         progress_add(p->options->progress, d->size > 0 ? (uint64_t)d->size : 0);
         return OK;

@@ -52,6 +52,9 @@ struct blob_upload_options {
  */
 int remote_blob_upload(struct remote *r, const char *repository, const struct descriptor *d, int fd,
                        const struct blob_upload_options *options, struct error *err) MUST_CHECK;
+/* Forgets a broken upload of d: it is there now. */
+void remote_blob_upload_forget(const struct remote *r, const char *repository,
+                               const struct descriptor *d, struct store *store);
 /* GET into w (not committed), from where w stands: a writer of blob_writer_resume goes on. More
  * bytes than size: E_DIGEST as soon as seen. */
 int remote_blob_fetch(struct remote *r, const char *repository, const struct descriptor *d,

@@ -448,3 +448,12 @@ int remote_blob_upload(struct remote *r, const char *repository, const struct de
         *options->mounted = mounted;
     return rc;
 }
+
+void remote_blob_upload_forget(const struct remote *r, const char *repository,
+                               const struct descriptor *d, struct store *store)
+{
+    CLEANUP(upload_memo_done) struct upload_memo m = UPLOAD_MEMO_INIT;
+    if (store && d->size >= (int64_t)MEMO_MIN &&
+        upload_memo_open(store, r->base.authority, repository, &d->digest, &m, NULL) == OK)
+        upload_memo_forget(&m);
+}
