@@ -37,7 +37,7 @@ static int blob_unknown(struct api_call *c, int rc)
     return api_fail(c, "BLOB_UNKNOWN", rc);
 }
 
-static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *err)
+static int open_blob(struct api_call *c, struct blob_reader **out, struct error *err)
 {
     struct index_tx *tx = NULL;
     int rc = api_read(c, &tx, err);
@@ -45,31 +45,44 @@ static int open_blob(struct api_call *c, int *fd, uint64_t *size, struct error *
     if (rc == 0)
         rc = index_link_find(tx, c->route.repository, &c->route.digest, NULL, err);
     if (rc == 0)
-        rc = blobs_get(c->registry->blobs, &c->route.digest, fd, size, err);
+        rc = blobs_reader_open(c->registry->blobs, &c->route.digest, out, err);
     if (rc == 0)
         rc = api_lease(c, &c->route.digest, err);
     return rc == E_NOTFOUND ? blob_unknown(c, rc) : rc;
 }
 
+static int read_blob(void *context, uint64_t offset, void *out, size_t max, size_t *got,
+                     struct error *err)
+{
+    return blob_reader_read(context, offset, out, max, got, err);
+}
+
+static void end_blob(void *context)
+{
+    blob_reader_free(context);
+}
+
 static int get_blob(struct api_call *c, struct error *err)
 {
-    CLEANUP(cleanup_fd) int fd = -1;
-    uint64_t size = 0, offset = 0, len = 0;
+    CLEANUP(blob_reader_cleanup) struct blob_reader *blob = NULL;
+    uint64_t offset = 0, len = 0;
     bool unchanged = false;
-    int rc = open_blob(c, &fd, &size, err);
+    int rc = open_blob(c, &blob, err);
     if (rc == 0)
         rc = api_reply_etag(c, &c->route.digest, &unchanged, err);
     if (rc != 0 || unchanged)
         return rc;
-    rc = choose_range(c, size, &offset, &len, err);
+    rc = choose_range(c, blob_reader_size(blob), &offset, &len, err);
     if (rc == 0)
         rc = api_reply_header(c, "Content-Type", err, "application/octet-stream");
     if (rc == 0)
         rc = api_reply_header(c, "X-Content-Type-Options", err, "nosniff");
     if (rc == 0)
         rc = api_reply_header(c, "Accept-Ranges", err, "bytes");
-    if (rc == 0)
-        http_reply_file(c->http, &fd, offset, len);
+    if (rc == 0) {
+        const struct http_stream stream = {read_blob, end_blob, TAKE_PTR(blob)};
+        http_reply_stream(c->http, &stream, offset, len);
+    }
     return rc;
 }
 

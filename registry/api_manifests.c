@@ -42,16 +42,16 @@ static int find_manifest(struct api_call *c, struct index_manifest *out, struct 
 
 int api_reply_manifest(struct api_call *c, const struct index_manifest *row, struct error *err)
 {
-    CLEANUP(cleanup_fd) int fd = -1;
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
-    uint64_t size = 0;
     bool unchanged = false;
     int rc = api_reply_etag(c, &row->digest, &unchanged, err);
     if (rc != 0 || unchanged)
         return rc;
-    rc = blobs_get(c->registry->blobs, &row->digest, &fd, &size, err);
-    if (rc == 0)
-        rc = file_read_fd(fd, MANIFEST_MAX_BYTES, &body, err);
+    rc = blobs_read_cached(c->registry->blobs, &row->digest, MANIFEST_MAX_BYTES, &body, err);
+    if (rc == E_TAMPERED)
+        log_error("%s: never served again until it is pushed anew; 'bulla-registry scrub' sets it "
+                  "into quarantine and looks for more",
+                  err->message);
     if (rc == 0)
         rc = http_reply_header(c->http, "Content-Type", row->media_type, err);
     if (rc == 0)

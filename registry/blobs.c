@@ -2,10 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "registry/blob_cache.h"
 #include "registry/blob_feed.h"
 #include "registry/blob_files.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,6 +17,7 @@
 struct blobs {
     struct blob_store store;
     struct feed_pool *pool; /* NULL: not started, callers work themselves */
+    struct blob_cache *cache;
 };
 
 struct blob_upload {
@@ -41,9 +42,11 @@ struct blob_reader {
 int blobs_new(struct blob_store *store, struct blobs **out, struct error *err)
 {
     struct blobs *b = calloc(1, sizeof *b);
-    if (!b) {
+    int rc = b ? blob_cache_new(&b->cache, err) : fail_nomem(err);
+    if (rc != 0) {
+        free(b);
         store->ops->close(store->self);
-        return fail_nomem(err);
+        return rc;
     }
     b->store = *store;
     *out = b;
@@ -69,6 +72,7 @@ void blobs_close(struct blobs *b)
     if (!b)
         return;
     feed_pool_free(b->pool);
+    blob_cache_free(b->cache);
     b->store.ops->close(b->store.self);
     free(b);
 }
@@ -412,20 +416,20 @@ int blobs_read_verified(struct blobs *b, const struct digest *d, size_t max, str
     return rc == 0 ? bytes_append(out, read.data, read.len, err) : rc;
 }
 
-int blobs_get(struct blobs *b, const struct digest *d, int *fd, uint64_t *size, struct error *err)
+int blobs_read_cached(struct blobs *b, const struct digest *d, size_t max, struct bytes *out,
+                      struct error *err)
 {
-    CLEANUP(blob_reader_cleanup) struct blob_reader *r = NULL;
-    int rc = blobs_reader_open(b, d, &r, err);
+    CLEANUP(bytes_done) struct bytes read = BYTES_INIT;
+    bool found = false;
+    int rc = blob_cache_find(b->cache, d, max, out, &found, err);
+    if (rc != 0 || found)
+        return rc;
+    uint64_t turn = blob_cache_turn(b->cache);
+    rc = blobs_read_verified(b, d, max, &read, err);
     if (rc != 0)
         return rc;
-    if (blob_reader_fd(r) < 0)
-        return fail(err, E_UNSUPPORTED, "this storage has no descriptors");
-    int own = fcntl(blob_reader_fd(r), F_DUPFD_CLOEXEC, 0);
-    if (own < 0)
-        return fail_sys(err, errno, "open blob");
-    *fd = own;
-    *size = r->size;
-    return 0;
+    blob_cache_keep(b->cache, d, &read, turn);
+    return bytes_append(out, read.data, read.len, err);
 }
 
 int blobs_stat(struct blobs *b, const struct digest *d, uint64_t *size, struct error *err)
@@ -439,7 +443,7 @@ int blobs_stat(struct blobs *b, const struct digest *d, uint64_t *size, struct e
 
 int blobs_delete(struct blobs *b, const struct digest *d, struct error *err)
 {
-    return b->store.ops->remove(b->store.self, d, BLOB_STORED, err);
+    return blobs_discard(b, d, BLOB_STORED, err);
 }
 
 int blobs_walk(struct blobs *b, const struct blob_visitor *visitor, struct error *err)
@@ -451,7 +455,9 @@ int blobs_walk(struct blobs *b, const struct blob_visitor *visitor, struct error
 
 int blobs_set_aside(struct blobs *b, const struct digest *d, struct error *err)
 {
-    return b->store.ops->move(b->store.self, d, BLOB_STORED, BLOB_ASIDE, err);
+    int rc = b->store.ops->move(b->store.self, d, BLOB_STORED, BLOB_ASIDE, err);
+    blob_cache_forget(b->cache, d);
+    return rc;
 }
 
 int blobs_restore(struct blobs *b, const struct digest *d, struct error *err)
@@ -487,6 +493,7 @@ int blobs_quarantine(struct blobs *b, const struct digest *d, struct error *err)
     struct error unreadable = ERROR_INIT;
     bool right = false;
     int rc = ops->move(b->store.self, d, BLOB_STORED, BLOB_QUARANTINE, err);
+    blob_cache_forget(b->cache, d);
     if (rc != 0)
         return rc;
     /* The one that was read may have been replaced by a push since. */
@@ -500,7 +507,10 @@ int blobs_quarantine(struct blobs *b, const struct digest *d, struct error *err)
 
 int blobs_discard(struct blobs *b, const struct digest *d, enum blob_place place, struct error *err)
 {
-    return b->store.ops->remove(b->store.self, d, place, err);
+    int rc = b->store.ops->remove(b->store.self, d, place, err);
+    if (place == BLOB_STORED)
+        blob_cache_forget(b->cache, d);
+    return rc;
 }
 
 int blobs_walk_place(struct blobs *b, enum blob_place place, const struct blob_visitor *visitor,

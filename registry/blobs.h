@@ -90,9 +90,10 @@ void blob_reader_cleanup(struct blob_reader **r);
  * E_LIMIT; E_TAMPERED: they have not: set it into quarantine. out is unchanged on failure. */
 int blobs_read_verified(struct blobs *b, const struct digest *d, size_t max, struct bytes *out,
                         struct error *err) MUST_CHECK;
-/* Read-only descriptor and size; E_UNSUPPORTED where the storage has no descriptors. */
-int blobs_get(struct blobs *b, const struct digest *d, int *fd, uint64_t *size,
-              struct error *err) MUST_CHECK;
+/* The same for small blobs that many ask for: the verified bytes are remembered, within a fixed
+ * amount of memory, until the blob goes out of sight here. */
+int blobs_read_cached(struct blobs *b, const struct digest *d, size_t max, struct bytes *out,
+                      struct error *err) MUST_CHECK;
 int blobs_stat(struct blobs *b, const struct digest *d, uint64_t *size,
                struct error *err) MUST_CHECK;
 /* Missing is fine. */

@@ -33,7 +33,7 @@ struct reply {
     unsigned status;
     struct bytes headers; /* name NUL value NUL … */
     struct bytes body;
-    int fd; /* -1: body */
+    struct http_stream stream; /* read NULL: body */
     uint64_t offset;
     uint64_t len; /* of either */
 };

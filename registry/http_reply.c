@@ -3,6 +3,7 @@
 #include "registry/metrics.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #include <string.h>
 
@@ -24,9 +25,16 @@ int http_reply_header(struct http_request *r, const char *name, const char *valu
     return rc == 0 ? bytes_append(&r->reply.headers, value, strlen(value) + 1, err) : rc;
 }
 
+static void end_stream(struct http_stream *stream)
+{
+    if (stream->read)
+        stream->end(stream->context);
+    stream->read = NULL;
+}
+
 static void drop_body(struct reply *reply)
 {
-    cleanup_fd(&reply->fd);
+    end_stream(&reply->stream);
     bytes_done(&reply->body);
 }
 
@@ -37,10 +45,11 @@ void http_reply_bytes(struct http_request *r, struct bytes *body)
     r->reply.body = bytes_take(body);
 }
 
-void http_reply_file(struct http_request *r, int *fd, uint64_t offset, uint64_t len)
+void http_reply_stream(struct http_request *r, const struct http_stream *stream, uint64_t offset,
+                       uint64_t len)
 {
     drop_body(&r->reply);
-    r->reply.fd = TAKE_FD(*fd);
+    r->reply.stream = *stream;
     r->reply.offset = offset;
     r->reply.len = len;
 }
@@ -63,49 +72,51 @@ uint64_t http_reply_get_length(const struct http_request *r)
     return r->reply.len;
 }
 
-struct file_body {
+struct stream_body {
     struct http_request *request; /* lives until the body has been sent or given up */
-    int fd;
+    struct http_stream stream;
     uint64_t offset, len;
 };
 
 /* From the library's own 4 KiB reads a file goes out at half the speed. */
-static ssize_t read_file_body(void *context, uint64_t position, char *out, size_t max)
+static ssize_t read_stream_body(void *context, uint64_t position, char *out, size_t max)
 {
-    struct file_body *body = context;
+    struct stream_body *body = context;
+    struct error err = ERROR_INIT;
+    size_t n = 0;
     if (position >= body->len)
         return MHD_CONTENT_READER_END_OF_STREAM;
     uint64_t rest = body->len - position;
     size_t want = rest < max ? (size_t)rest : max;
-    ssize_t n;
-    do
-        n = pread(body->fd, out, want, (off_t)(body->offset + position));
-    while (n < 0 && errno == EINTR);
-    if (n > 0)
-        body->request->sent += (uint64_t)n;
-    /* A file that became shorter breaks the connection: never padding, never a short success. */
-    return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
+    int rc = body->stream.read(body->stream.context, body->offset + position, out, want, &n, &err);
+    if (rc != 0)
+        log_error("request %s: %s", body->request->id_text, err.message);
+    if (rc == 0)
+        body->request->sent += n;
+    /* A body that became shorter breaks the connection: never padding, never a short success. */
+    return rc == 0 && n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
-static void free_file_body(void *context)
+static void free_stream_body(void *context)
 {
-    struct file_body *body = context;
-    cleanup_fd(&body->fd);
+    struct stream_body *body = context;
+    end_stream(&body->stream);
     free(body);
 }
 
-static struct MHD_Response *file_response(struct http_request *r)
+static struct MHD_Response *stream_response(struct http_request *r)
 {
     struct reply *reply = &r->reply;
-    struct file_body *body = malloc(sizeof *body);
+    struct stream_body *body = malloc(sizeof *body);
     if (!body)
         return NULL;
-    *body = (struct file_body){r, TAKE_FD(reply->fd), reply->offset, reply->len};
+    *body = (struct stream_body){r, reply->stream, reply->offset, reply->len};
+    reply->stream.read = NULL;
     size_t block = body->len < HTTP_BLOCK ? (size_t)body->len : HTTP_BLOCK;
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(body->len, block, read_file_body, body, free_file_body);
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        body->len, block, read_stream_body, body, free_stream_body);
     if (!response)
-        free_file_body(body);
+        free_stream_body(body);
     return response;
 }
 
@@ -136,7 +147,7 @@ static bool add_headers(struct MHD_Response *response, const struct bytes *heade
 static void reserve_reply(struct http_request *r)
 {
     struct bytes none = BYTES_INIT;
-    if (r->reply.fd >= 0 || r->reply.body.len < LARGE_REPLY)
+    if (r->reply.stream.read || r->reply.body.len < LARGE_REPLY)
         return;
     if (http_budget_take(r->server, &r->server->bytes_out, r->reply.body.len)) {
         r->reserved_out = r->reply.body.len;
@@ -164,16 +175,16 @@ enum MHD_Result http_reply_send(struct http_request *r, bool close_after)
     struct reply *reply = &r->reply;
     reserve_reply(r);
     http_watch_sending(r->watch, http_reply_get_length(r));
-    bool file = reply->fd >= 0 && reply->len > 0;
+    bool stream = reply->stream.read && reply->len > 0;
     uint64_t len = reply->len;
-    struct MHD_Response *response = file ? file_response(r) : memory_response(reply);
+    struct MHD_Response *response = stream ? stream_response(r) : memory_response(reply);
     if (!response)
         return MHD_NO;
     close_after |= atomic_load(&r->server->closing);
     enum MHD_Result result = MHD_NO;
     if (add_headers(response, &reply->headers) && add_own_headers(r, response, close_after))
         result = MHD_queue_response(r->connection, reply->status ? reply->status : 500, response);
-    if (result == MHD_YES && !file && r->method != HTTP_HEAD)
+    if (result == MHD_YES && !stream && r->method != HTTP_HEAD)
         r->sent = len;
     MHD_destroy_response(response);
     return result;

@@ -231,7 +231,6 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     r->watch = peer->watch;
     r->start_us = clock_monotonic_us();
     r->connection = connection;
-    r->reply.fd = -1;
     r->method_name = "?";
     r->id = atomic_fetch_add(&server->next_id, 1);
     r->path = strdup(uri);

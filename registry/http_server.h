@@ -116,8 +116,17 @@ int http_reply_header(struct http_request *r, const char *name, const char *valu
                       struct error *err) MUST_CHECK;
 /* Moves body's memory. Answers HEAD as well: length without bytes. */
 void http_reply_bytes(struct http_request *r, struct bytes *body);
-/* len bytes of fd from offset; takes fd. */
-void http_reply_file(struct http_request *r, int *fd, uint64_t offset, uint64_t len);
+/* Where a large body comes from, piece by piece, on the connection's thread. read: at most max
+ * bytes from offset; *got is 0 at the end only. end is called once. */
+struct http_stream {
+    int (*read)(void *context, uint64_t offset, void *out, size_t max, size_t *got,
+                struct error *err);
+    void (*end)(void *context);
+    void *context;
+};
+/* len bytes of the stream from offset; takes the stream. */
+void http_reply_stream(struct http_request *r, const struct http_stream *stream, uint64_t offset,
+                       uint64_t len);
 /* Forgets headers and body set so far. */
 void http_reply_clear(struct http_request *r);
 unsigned http_reply_get_status(const struct http_request *r);

@@ -1,5 +1,6 @@
 #include "registry/index.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "registry/index_internal.h"
@@ -263,6 +264,27 @@ int index_column_digest(struct db_stmt *stmt, int column, struct digest *out, st
     if (!text || digest_parse_text(text, out, NULL) != 0)
         return fail(err, E_TAMPERED, "the index holds a digest that is none");
     return 0;
+}
+
+int index_plans_each(struct index_tx *tx,
+                     int (*visit)(void *context, const char *sql, const char *step,
+                                  struct error *err),
+                     void *context, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < tx->n_statements; i++) {
+        const char *sql = tx->statements[i].sql;
+        CLEANUP(cleanup_free) char *explain = text_format("EXPLAIN QUERY PLAN %s", sql);
+        CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+        rc = explain ? db_prepare(tx->db, explain, &stmt, err) : fail_nomem(err);
+        for (bool row = true; rc == 0;) {
+            rc = db_step(stmt, &row, err);
+            if (rc != 0 || !row)
+                break;
+            rc = visit(context, sql, db_column_text(stmt, 3), err);
+        }
+    }
+    return rc;
 }
 
 /* --- the writer --- */

@@ -26,4 +26,11 @@ int index_change(struct index_tx *tx, const char *sql, int64_t *n_changed, struc
 int index_column_digest(struct db_stmt *stmt, int column, struct digest *out,
                         struct error *err) MUST_CHECK;
 
+/* For tests: how the database goes about each statement that this transaction's connection has
+ * compiled so far, one call per step ("SEARCH tag USING PRIMARY KEY …"). */
+int index_plans_each(struct index_tx *tx,
+                     int (*visit)(void *context, const char *sql, const char *step,
+                                  struct error *err),
+                     void *context, struct error *err) MUST_CHECK;
+
 #endif

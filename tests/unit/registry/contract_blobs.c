@@ -447,6 +447,27 @@ static void damaged_bytes_are_told(void **state)
     assert_blob(p->blobs, &d, "0123456789", 10);
 }
 
+static void remembered_bytes_are_right_and_go_with_the_blob(void **state)
+{
+    struct place *p = *state;
+    CLEANUP(bytes_done) struct bytes read = BYTES_INIT;
+    struct digest d = put(p->blobs, "0123456789"), bad = put(p->blobs, "damaged");
+    implementation->damage(p->place, &bad);
+    assert_int_equal(blobs_read_cached(p->blobs, &bad, 100, &read, NULL), E_TAMPERED);
+    ok(blobs_read_cached(p->blobs, &d, 10, &read, err));
+    implementation->damage(p->place, &d);
+    ok(blobs_read_cached(p->blobs, &d, 10, &read, err));
+    assert_string_equal(bytes_text(&read), "01234567890123456789");
+    assert_int_equal(blobs_read_cached(p->blobs, &d, 9, &read, NULL), E_LIMIT);
+    ok(blobs_delete(p->blobs, &d, err));
+    assert_int_equal(blobs_read_cached(p->blobs, &d, 10, &read, NULL), E_NOTFOUND);
+    put(p->blobs, "0123456789");
+    ok(blobs_read_cached(p->blobs, &d, 10, &read, err));
+    ok(blobs_set_aside(p->blobs, &d, err));
+    assert_int_equal(blobs_read_cached(p->blobs, &d, 10, &read, NULL), E_NOTFOUND);
+    assert_int_equal(read.len, 30);
+}
+
 /* Replaced by a push between the look and the move: right bytes stay. */
 static void right_bytes_are_not_kept_in_quarantine(void **state)
 {
@@ -671,6 +692,7 @@ int contract_blobs_run(const struct contract_blobs *over)
         place_test(walk_ends_when_told),
         place_test(ranges_are_read_and_deletion_waits_for_nobody),
         place_test(damaged_bytes_are_told),
+        place_test(remembered_bytes_are_right_and_go_with_the_blob),
         place_test(right_bytes_are_not_kept_in_quarantine),
         place_test(set_aside_is_invisible_and_comes_back),
         place_test(full_storage_takes_nothing_half),
