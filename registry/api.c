@@ -147,8 +147,9 @@ int api_lease(struct api_call *c, const struct digest *d, struct error *err)
     int rc = api_read(c, &tx, err);
     if (rc == 0)
         rc = access_check(tx, &c->who, c->route.repository, ACCESS_PUSH, err);
+    /* Neither who may only pull nor a token for pulling is about to push. */
     if (rc != 0)
-        return rc == E_DENIED ? 0 : rc;
+        return rc == E_DENIED || rc == E_UNAUTHORIZED ? 0 : rc;
     /* A lease in the second half of its life is begun anew: most HEADs write nothing. */
     int64_t since_s = clock_now_s() - c->registry->config->gc.lease_s / 2;
     rc = index_lease_is_fresh(tx, c->route.repository, d, since_s, &fresh, err);

@@ -120,9 +120,6 @@ int api_challenge(struct api_call *c, struct error *err)
     if (!error && c->who.method == ACCESS_BY_BEARER && c->subject[0])
         error = "insufficient_scope";
     format_scope(c, scope, sizeof scope);
-    int rc = api_reply_header(c, "Docker-Distribution-API-Version", err, "registry/2.0");
-    if (rc != 0)
-        return rc;
     return api_reply_header(
         c, "WWW-Authenticate", err,
         "Bearer realm=\"https://%s/auth/token\",service=\"" TOKEN_SERVICE "\"%s%s%s%s", host, scope,

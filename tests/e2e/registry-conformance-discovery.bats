@@ -13,6 +13,7 @@ teardown_file() {
 setup() {
     load ../support/conformance
     conformance_setup
+    CALLERS='bearer anonymous'
 }
 
 # tag NAME…: all of them on one small manifest

@@ -15,6 +15,7 @@ teardown_file() {
 setup() {
     load ../support/conformance
     conformance_setup
+    CALLERS='bearer anonymous'
 }
 
 # gone PATH…: by GET and HEAD, at once

@@ -13,6 +13,7 @@ teardown_file() {
 setup() {
     load ../support/conformance
     conformance_setup
+    CALLERS='bearer anonymous'
 }
 
 # pushed FILE TYPE [ALGORITHM]: by digest and by tag, with all that the answer must say.

@@ -1,7 +1,9 @@
 # What the conformance tests share: callers, requests, images. `load ../support/conformance`.
 #   conformance_setup_file      in setup_file: a registry, user tester, grants for each caller's folder
 #   conformance_setup           in setup: a folder of its own
-#   each_caller FUNCTION        runs it as every kind of caller; CALLER, REPO and OTHER (repositories) are set
+#   each_caller FUNCTION        runs it as every kind of caller in CALLERS (default: basic and anonymous; there is
+#                               bearer, too, which does what clients do with a challenge); sets CALLER, REPO and
+#                               OTHER (repositories)
 #   request METHOD PATH [CURL OPTION…]    sets STATUS; headers in ./headers, body in ./body
 #   want STATUS…                the last request's
 #   header NAME                 its value in the last answer
@@ -23,6 +25,7 @@ conformance_setup_file() {
     registry_start "$BATS_FILE_TMPDIR/r"
     registry_user tester
     registry_grant tester 'basic/*' pull,push,delete
+    registry_grant tester 'bearer/*' pull,push,delete
     registry_grant anonymous 'anonymous/*' pull,push,delete
 }
 
@@ -41,16 +44,45 @@ each_caller() {
     done
 }
 
+# token: for what the last answer's challenge asks for
+token() {
+    local challenge realm service scopes=() scope
+    challenge=$(header www-authenticate)
+    realm=$(sed -n 's/^Bearer realm="\([^"]*\)".*/\1/p' <<< "$challenge")
+    service=$(sed -n 's/.*service="\([^"]*\)".*/\1/p' <<< "$challenge")
+    for scope in $(sed -n 's/.*scope="\([^"]*\)".*/\1/p' <<< "$challenge"); do
+        scopes+=(--data-urlencode "scope=$scope")
+    done
+    curl -sS --cacert "$REGISTRY_CA" -u tester:tester-password -G "$realm" --data-urlencode "service=$service" "${scopes[@]}" |
+        jq -r .token
+}
+
+send() {
+    STATUS=$(curl -sS --cacert "$REGISTRY_CA" --path-as-is -D headers -w '%{http_code}' "$@")
+}
+
 request() {
-    local method=$1 path=$2 how=(-X "$1" -o body)
+    local path=$2 how=(-X "$1" -o body)
+    LAST="$1 $2"
+    # curl takes a HEAD's headers for its output.
+    [[ $1 == HEAD ]] && how=(--head -o /dev/null)
     shift 2
     : > body
-    # curl takes a HEAD's headers for its output.
-    [[ $method == HEAD ]] && how=(--head -o /dev/null)
     [[ $CALLER == basic ]] && how+=(-u tester:tester-password)
-    STATUS=$(curl -sS --cacert "$REGISTRY_CA" --path-as-is "${how[@]}" -D headers \
-        -w '%{http_code}' "$@" "https://$REGISTRY_HOST$path")
-    LAST="$method $path"
+    # One token for each repository and kind of request, as clients keep them; mounts want two scopes.
+    local have=${path%%\?*}
+    have=${LAST%% *}${have%/*}
+    have=$BATS_TEST_TMPDIR/token.${have//\//.}
+    [[ $path == *mount=* ]] && have+=.mount
+    if [[ $CALLER == bearer && -e $have ]]; then
+        send "${how[@]}" -H "@$have" "$@" "https://$REGISTRY_HOST$path"
+    else
+        send "${how[@]}" "$@" "https://$REGISTRY_HOST$path"
+    fi
+    if [[ $CALLER == bearer && $STATUS == 401 ]]; then
+        echo "Authorization: Bearer $(token)" > "$have"
+        send "${how[@]}" -H "@$have" "$@" "https://$REGISTRY_HOST$path"
+    fi
 }
 
 want() {
