@@ -139,16 +139,27 @@ int login_limit_take(struct login_limit *l, const struct login_attempt *a, unsig
     return fail(err, E_BUSY, "too many failed logins: try again in %u seconds", *wait_s);
 }
 
+static struct entry *note_known(struct login_limit *l, const struct login_attempt *a)
+{
+    struct entry *pair = find(l, PAIR, a);
+    pair->known_until_ms = a->now_ms + (int64_t)LOGIN_KNOWN_S * 1000;
+    return pair;
+}
+
 void login_limit_give_back(struct login_limit *l, const struct login_attempt *a, bool known)
 {
     pthread_mutex_lock(&l->lock);
     int n = n_buckets(l, a);
     for (int i = 0; i < n; i++)
         charge(find(l, (enum bucket)i, a), -rules[i].every_ms, a->now_ms);
-    struct entry *pair = find(l, PAIR, a);
-    if (known) {
-        pair->known_until_ms = a->now_ms + (int64_t)LOGIN_KNOWN_S * 1000;
-        pair->debt_ms = 0;
-    }
+    if (known)
+        note_known(l, a)->debt_ms = 0;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void login_limit_note_known(struct login_limit *l, const struct login_attempt *a)
+{
+    pthread_mutex_lock(&l->lock);
+    (void)note_known(l, a);
     pthread_mutex_unlock(&l->lock);
 }

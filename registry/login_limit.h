@@ -42,5 +42,7 @@ int login_limit_take(struct login_limit *l, const struct login_attempt *a, unsig
                      struct error *err) MUST_CHECK;
 /* The attempt taken was no guess: it counts no more. known: it was a success. */
 void login_limit_give_back(struct login_limit *l, const struct login_attempt *a, bool known);
+/* A success that no attempt was taken for: the user is known at that address. */
+void login_limit_note_known(struct login_limit *l, const struct login_attempt *a);
 
 #endif

@@ -145,12 +145,15 @@ static int check_password(struct users *u, struct index_tx *tx, struct users_log
         return found;
     uint8_t mac[PASSWORD_MAC_LEN];
     password_mac(u->key, (const char *const[]){login->name, login->password, user.hash}, mac);
-    bool known = is_remembered(u, mac) && !user.disabled;
-    int rc = known ? 0 : compute(u, login, &user, err);
-    if (rc != 0)
-        return rc;
-    if (!known)
+    if (is_remembered(u, mac) && !user.disabled) {
+        const struct login_attempt a = {login->name, login->address, clock_monotonic_ms()};
+        login_limit_note_known(u->limit, &a);
+    } else {
+        int rc = compute(u, login, &user, err);
+        if (rc != 0)
+            return rc;
         remember(u, mac);
+    }
     set_user(who, &user, ACCESS_BY_PASSWORD);
     return 0;
 }
