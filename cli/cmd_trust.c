@@ -48,13 +48,16 @@ int command_trust_init(struct context *ctx, struct error *err)
 {
     struct reference ref;
     struct keystore *ks;
-    const char *root[OPTION_VALUES_MAX], *targets[OPTION_VALUES_MAX];
+    const char *root[OPTION_VALUES_MAX], *targets[OPTION_VALUES_MAX], *keys[OPTION_VALUES_MAX];
     struct collection_init_result made;
     struct collection_init_options options = {
         .root_keys = root,
         .n_root_keys = option_list(&ctx->options, "root-key", root, OPTION_VALUES_MAX),
         .targets_keys = targets,
         .n_targets_keys = option_list(&ctx->options, "targets-key", targets, OPTION_VALUES_MAX),
+        .stage_file = option_text(&ctx->options, "stage"),
+        .keys = keys,
+        .n_keys = option_list(&ctx->options, "key", keys, OPTION_VALUES_MAX),
     };
     int rc = repository_only(ctx->options.args[0], &ref, err);
     if (!rc)
@@ -66,10 +69,18 @@ int command_trust_init(struct context *ctx, struct error *err)
     if (rc)
         return rc;
     struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    if (!options.stage_file && options.n_keys)
+        return fail(err, E_USAGE, "all root and targets keys sign: --key goes with --stage");
     rc = collection_init(&owner, &ref, &options, &made, err);
+    bytes_done(&made.summary);
     if (rc)
         return wrap(err, rc, "trust init '%s/%s'", ref.host, ref.repository);
-    say(ctx, "collection '%s' has trust metadata now; its root is pinned here", ref.repository);
+    if (options.stage_file)
+        say(ctx,
+            "staged in '%s': 'bulla trust add-signature' signs it, 'bulla trust publish' ends it",
+            options.stage_file);
+    else
+        say(ctx, "collection '%s' has trust metadata now; its root is pinned here", ref.repository);
     say_keys(ctx, "root", made.root, made.n_root);
     say_keys(ctx, "targets", made.targets, made.n_targets);
     if (made.targets_use_root_keys)

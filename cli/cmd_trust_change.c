@@ -51,6 +51,7 @@ static int prepare(struct context *ctx, struct change_run *r, struct error *err)
     r->owner = (struct collection_owner){&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
     r->publish.keys = r->keys;
     r->publish.n_keys = option_list(&ctx->options, "key", r->keys, OPTION_VALUES_MAX);
+    r->publish.stage_file = option_text(&ctx->options, "stage");
     return OK;
 }
 
@@ -89,6 +90,13 @@ static int describe(struct context *ctx, const struct collection_changed *c, str
     return rc ? rc : result_set(ctx, "changes", TAKE_PTR(lines), err);
 }
 
+static int say_staged(struct context *ctx, const char *file, struct error *err)
+{
+    say(ctx, "staged in '%s': 'bulla trust add-signature' signs it, 'bulla trust publish' ends it",
+        file);
+    return result_text(ctx, "staged", file, err);
+}
+
 static int carry_out(struct context *ctx, struct change_run *r, collection_change *change,
                      void *context, struct error *err)
 {
@@ -96,6 +104,8 @@ static int carry_out(struct context *ctx, struct change_run *r, collection_chang
     int rc = collection_apply(&r->owner, &r->ref, &r->publish, change, context, &changed, err);
     if (!rc)
         rc = describe(ctx, &changed, err);
+    if (!rc && r->publish.stage_file && !changed.nothing)
+        rc = say_staged(ctx, r->publish.stage_file, err);
     bytes_done(&changed.summary);
     return wrap(err, rc, "%s '%s/%s'", ctx->command->name, r->ref.host, r->ref.repository);
 }

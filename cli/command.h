@@ -42,6 +42,9 @@ struct command {
     const char *notes; /* further help text, lines; may be NULL */
 };
 
+/* Runs `bulla WORDS…`; argv[0] is not looked at. Returns the exit status. */
+int dispatch(int argc, char **argv);
+
 extern const struct command commands[];
 extern const struct option_spec common_options[];
 
@@ -106,6 +109,9 @@ int command_trust_repair(struct context *ctx, struct error *err);
 int command_trust_renew(struct context *ctx, struct error *err);
 int command_trust_revoke(struct context *ctx, struct error *err);
 int command_trust_split(struct context *ctx, struct error *err);
+int command_trust_stage(struct context *ctx, struct error *err);
+int command_trust_add_signature(struct context *ctx, struct error *err);
+int command_trust_publish(struct context *ctx, struct error *err);
 int command_policy_allow(struct context *ctx, struct error *err);
 int command_policy_test(struct context *ctx, struct error *err);
 int command_policy_check(struct context *ctx, struct error *err);

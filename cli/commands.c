@@ -71,12 +71,16 @@ static const struct option_spec trust_init_options[] = {
     {"root-threshold", 0, OPTION_TEXT, "N", "signatures a root needs (default 1)"},
     {"targets-key", 0, OPTION_LIST, "KEY", "targets key; default: the root keys"},
     {"targets-threshold", 0, OPTION_TEXT, "N", "signatures the targets role needs (default 1)"},
+    {"key", 0, OPTION_LIST, "KEY", "with --stage: sign with this one of the keys already"},
+    {"stage", 0, OPTION_TEXT, "FILE", "write root and targets for a ceremony, publish nothing"},
     OPTIONS_END,
 };
 
 #define CHANGE_OPTIONS                                                                             \
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},  \
-        {"expires", 0, OPTION_TEXT, "TIME", "life-time of what is signed, as 90d"}, OPTIONS_END
+        {"expires", 0, OPTION_TEXT, "TIME", "life-time of what is signed, as 90d"},                \
+        {"stage", 0, OPTION_TEXT, "FILE", "write the change for a ceremony, do not publish it"},   \
+        OPTIONS_END
 
 static const struct option_spec delegate_options[] = {
     {"role-key", 0, OPTION_LIST, "KEY", "key of the role: name, pkcs11: URI or file; repeatable"},
@@ -120,6 +124,12 @@ static const struct option_spec split_options[] = {
     {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
     {"bins", 0, OPTION_TEXT, "N", "number of bins, a power of two (by the number of tags)"},
     CHANGE_OPTIONS,
+};
+
+static const struct option_spec add_signature_options[] = {
+    {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
+    {"yes", 'y', OPTION_FLAG, NULL, "do not ask: what changes has been read elsewhere"},
+    OPTIONS_END,
 };
 
 static const struct option_spec pin_options[] = {
@@ -193,6 +203,11 @@ static const char rotate_notes[] =
     "ROLE is root, targets or a delegated role. The role's file is signed again by the new keys:\n"
     "name them with --key as well, together with the keys of the role above.\n";
 
+static const char stage_notes[] =
+    "COMMAND is init, delegate, undelegate, rotate, repair, renew, revoke or split, with its own\n"
+    "arguments and options. Signatures are added with 'bulla trust add-signature FILE', on other\n"
+    "machines and in any order; 'bulla trust publish FILE' ends the ceremony.\n";
+
 #define NO_LIMIT ((size_t)-1)
 
 const struct command commands[] = {
@@ -239,6 +254,13 @@ const struct command commands[] = {
      "REPOSITORY:TAG is removed from every role; REPOSITORY@DIGEST is banned, whatever its tag.\n"},
     {"trust split", "REF [ROLE]", "spread a large role over hashed bins", split_options, 1, 2, 0,
      command_trust_split, "Each bin is signed once: as many signatures as there are bins.\n"},
+    {"trust stage", "FILE COMMAND REF …", "write a change to a file, to be signed by several", NULL,
+     2, NO_LIMIT, 2, command_trust_stage, stage_notes},
+    {"trust add-signature", "FILE", "show what a staged change does, and sign it",
+     add_signature_options, 1, 1, 0, command_trust_add_signature,
+     "Needs no network. The change is shown as the metadata says it, then asked about.\n"},
+    {"trust publish", "FILE", "publish a staged change that has all its signatures", NULL, 1, 1, 0,
+     command_trust_publish, NULL},
     {"policy allow", "SCOPE", "let images of HOST[/REPOSITORY] run", policy_allow_options, 1, 1, 0,
      command_policy_allow, "Without --root and --root-key the pinned root of SCOPE is used.\n"},
     {"policy test", "REF", "explain what policy says of an image", NULL, 1, 1, 0,

@@ -31,6 +31,11 @@ struct collection_init_options {
     const char *const *targets_keys; /* none: the root keys */
     size_t n_targets_keys;
     int64_t targets_threshold;
+    /* A ceremony: root and targets are written there, signed by `keys` only (maybe none), and the
+     * keys above may be files with public keys. NULL: publish now, all keys sign. */
+    const char *stage_file;
+    const char *const *keys;
+    size_t n_keys;
 };
 struct collection_key_info {
     char id[65];
@@ -40,6 +45,7 @@ struct collection_init_result {
     struct collection_key_info root[COLLECTION_MAX_KEYS], targets[COLLECTION_MAX_KEYS];
     size_t n_root, n_targets;
     bool targets_use_root_keys;
+    struct bytes summary; /* what a ceremony signs; owned */
 };
 /* Makes root and targets version 1, publishes them and pins the root here. All n root keys and all
  * targets keys sign. E_EXISTS: the collection has trust metadata already. E_USAGE: thresholds. */

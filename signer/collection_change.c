@@ -2,6 +2,7 @@
 #include "signer/collection_change.h"
 
 #include "base/file.h"
+#include "signer/change_file.h"
 
 #include <fcntl.h>
 
@@ -107,6 +108,16 @@ static int find_keys(struct applying *a, struct error *err)
     return rc;
 }
 
+/* Whoever stages need not have a key at all. */
+static int stage(struct applying *a, struct error *err)
+{
+    const struct collection_publish *p = a->publish;
+    int rc = p->n_keys ? role_signers_open(a->owner, p->keys, p->n_keys, &a->signers, err) : OK;
+    if (!rc)
+        rc = draft_sign(&a->draft, &a->signers, err);
+    return rc ? rc : change_file_write(&a->draft, p->stage_file, true, err);
+}
+
 static int apply_once(struct applying *a, struct error *err)
 {
     int rc = a->change(&a->draft, a->context, err);
@@ -117,10 +128,14 @@ static int apply_once(struct applying *a, struct error *err)
     rc = draft_compile(&a->draft, err);
     if (!rc)
         rc = draft_describe(&a->draft, &a->out->summary, err);
+    if (!rc && a->publish->stage_file)
+        return stage(a, err);
     if (!rc)
         rc = find_keys(a, err);
     if (!rc)
         rc = draft_sign(&a->draft, &a->signers, err);
+    if (!rc)
+        rc = draft_check_signatures(&a->draft, err);
     if (!rc)
         rc = draft_publish(&a->draft, err);
     return rc || !a->publish->confirm ? rc : a->publish->confirm(&a->draft, a->context, err);

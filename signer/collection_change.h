@@ -21,6 +21,7 @@ struct collection_publish {
     bool needs_history;
     /* A further look at what was published, with the change's context; NULL: none. */
     int (*confirm)(struct draft *d, void *context, struct error *err);
+    const char *stage_file; /* the change is written there instead, with the signatures of `keys` */
 };
 
 struct collection_changed {
@@ -39,6 +40,32 @@ typedef int collection_change(struct draft *d, void *context, struct error *err)
 int collection_apply(const struct collection_owner *owner, const struct reference *ref,
                      const struct collection_publish *publish, collection_change *change,
                      void *context, struct collection_changed *out, struct error *err) MUST_CHECK;
+
+/* One authority's signatures on one file of a staged change. */
+struct collection_progress {
+    char role[96];
+    size_t n, n_missing;
+};
+
+/* --- ceremonies: a staged change on its way --- */
+
+struct collection_ceremony {
+    struct draft draft;
+    struct bytes summary; /* what changes, made from the metadata alone */
+};
+/* Reads and verifies the file. End with collection_ceremony_close. */
+int collection_ceremony_open(const struct collection_owner *owner, const char *path,
+                             struct collection_ceremony *out, struct error *err) MUST_CHECK;
+void collection_ceremony_close(struct collection_ceremony *c);
+/* Signs with the keys (none: the local ones that the files list) and writes the file back. */
+int collection_ceremony_sign(struct collection_ceremony *c, const char *path,
+                             const char *const *keys, size_t n_keys, struct error *err) MUST_CHECK;
+/* Line i of the count of signatures; false behind the last one. */
+bool collection_ceremony_progress(const struct collection_ceremony *c, size_t i,
+                                  struct collection_progress *out);
+/* Publishes where all thresholds are reached and the collection is as it was when the change was
+ * staged. E_SIGNATURE, E_CONFLICT. */
+int collection_ceremony_publish(struct collection_ceremony *c, struct error *err) MUST_CHECK;
 
 /* The public half of a key by what the user wrote: a name, a pkcs11: URI, or a file with a key
  * object as `bulla key export` writes it. */

@@ -1,23 +1,11 @@
 /* Making a collection: root and targets, version 1. */
-#include "base/clock.h"
-#include "signer/collection_keys.h"
+#include "signer/change_file.h"
+#include "signer/collection_change.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define KEY_OBJECT_MAX 16384u
-
-struct publics {
-    const struct public_key *keys[COLLECTION_MAX_KEYS];
-};
-
-static struct publics publics_of(const struct role_signers *s)
-{
-    struct publics p = {{NULL}};
-    for (size_t i = 0; i < s->n; i++)
-        p.keys[i] = signing_key_public(s->keys[i]);
-    return p;
-}
 
 static int check_thresholds(const struct collection_init_options *o, struct error *err)
 {
@@ -65,62 +53,6 @@ static int service_key(struct remote *remote, const char *repository, const char
     return wrap(err, rc, "the registry's %s key", role);
 }
 
-struct first_files {
-    struct bytes root, targets;
-};
-
-static int compose_root(const struct collection_init_options *o, const char *collection,
-                        const struct role_signers *root, const struct role_signers *targets,
-                        struct public_key *const online[2], struct bytes *out, struct error *err)
-{
-    struct publics root_keys = publics_of(root), targets_keys = publics_of(targets);
-    const struct public_key *timestamp = online[0], *snapshot = online[1];
-    const struct tuf_compose_role roles[4] = {
-        [TUF_ROOT] = {root_keys.keys, root->n, o->root_threshold},
-        [TUF_TIMESTAMP] = {&timestamp, 1, 1},
-        [TUF_SNAPSHOT] = {&snapshot, 1, 1},
-        [TUF_TARGETS] = {targets_keys.keys, targets->n, o->targets_threshold},
-    };
-    CLEANUP(js_cleanup) struct js *tree = NULL;
-    int64_t now = clock_now_s();
-    int rc = tuf_compose(TUF_ROOT, collection, "root", 1, now, now + COLLECTION_ROOT_LIFETIME_S,
-                         &tree, err);
-    if (!rc)
-        rc = tuf_compose_root_roles(tree, roles, err);
-    return rc ? rc : tuf_compose_file(tree, root->signers, root->n, out, err);
-}
-
-static int compose_targets(const char *collection, const struct role_signers *targets,
-                           struct bytes *out, struct error *err)
-{
-    CLEANUP(js_cleanup) struct js *tree = NULL;
-    int64_t now = clock_now_s();
-    int rc = tuf_compose(TUF_TARGETS, collection, "targets", 1, now,
-                         now + COLLECTION_TARGETS_LIFETIME_S, &tree, err);
-    return rc ? rc : tuf_compose_file(tree, targets->signers, targets->n, out, err);
-}
-
-static int publish_first(const struct collection_owner *owner, const struct reference *ref,
-                         struct remote *remote, const struct bytes *root,
-                         const struct bytes *targets, struct error *err)
-{
-    const struct remote_file files[2] = {{"root", root->data, root->len},
-                                         {"targets", targets->data, targets->len}};
-    int rc = remote_trust_post(remote, ref->repository, files, 2, err);
-    if (!rc)
-        rc = trust_pin_write(owner->verify->home, ref->host, ref->repository, root, err);
-    if (rc)
-        return rc;
-    /* What was published is what a verifier gets: see it before saying so. */
-    struct decision decision = {.max_age_s = -1};
-    struct trust_session session;
-    memcpy(decision.collection, ref->repository, sizeof decision.collection);
-    rc = trust_session_open(owner->verify, ref, &decision, &session, err);
-    if (!rc)
-        trust_session_close(&session);
-    return wrap(err, rc, "published, but not as a verifier needs it");
-}
-
 static int open_online_keys(struct remote *remote, const char *repository,
                             struct public_key *online[2], struct error *err)
 {
@@ -128,57 +60,155 @@ static int open_online_keys(struct remote *remote, const char *repository,
     return rc ? rc : service_key(remote, repository, "snapshot", &online[1], err);
 }
 
-static int compose_and_publish(const struct collection_owner *owner, const struct reference *ref,
-                               const struct collection_init_options *o, struct remote *remote,
-                               const struct role_signers *root, const struct role_signers *targets,
-                               struct error *err)
+struct init {
+    struct draft draft;
+    struct collection_role root, targets;
+    struct public_key *online[2]; /* timestamp, snapshot */
+    struct role_signers signers;
+};
+
+static void init_done(struct init *i)
 {
-    struct public_key *online[2] = {NULL, NULL};
-    CLEANUP(bytes_done) struct bytes root_file = BYTES_INIT, targets_file = BYTES_INIT;
-    int rc = open_online_keys(remote, ref->repository, online, err);
+    role_signers_done(&i->signers);
+    draft_close(&i->draft);
+    collection_role_done(&i->root);
+    collection_role_done(&i->targets);
+    public_key_cleanup(&i->online[0]);
+    public_key_cleanup(&i->online[1]);
+}
+
+static struct tuf_compose_role compose_role(const struct collection_role *r)
+{
+    return (struct tuf_compose_role){(const struct public_key *const *)r->keys, r->n_keys,
+                                     r->threshold};
+}
+
+static int compose(struct init *i, struct error *err)
+{
+    const struct public_key *timestamp = i->online[0], *snapshot = i->online[1];
+    const struct tuf_compose_role roles[4] = {
+        [TUF_ROOT] = compose_role(&i->root),
+        [TUF_TIMESTAMP] = {&timestamp, 1, 1},
+        [TUF_SNAPSHOT] = {&snapshot, 1, 1},
+        [TUF_TARGETS] = compose_role(&i->targets),
+    };
+    struct js *root = NULL, *targets = NULL;
+    int rc = draft_root(&i->draft, &root, err);
     if (!rc)
-        rc = compose_root(o, ref->repository, root, targets, online, &root_file, err);
+        rc = tuf_compose_root_roles(root, roles, err);
     if (!rc)
-        rc = compose_targets(ref->repository, targets, &targets_file, err);
-    if (!rc)
-        rc = publish_first(owner, ref, remote, &root_file, &targets_file, err);
-    public_key_cleanup(&online[0]);
-    public_key_cleanup(&online[1]);
+        rc = draft_role(&i->draft, "targets", NULL, &targets, err);
+    return rc ? rc : draft_compile(&i->draft, err);
+}
+
+static int open_keys(struct init *i, const struct collection_owner *owner,
+                     const struct collection_init_options *o, struct error *err)
+{
+    bool shared = o->n_targets_keys == 0;
+    int rc =
+        collection_role_open(owner, o->root_keys, o->n_root_keys, o->root_threshold, &i->root, err);
+    return rc ? rc
+              : collection_role_open(owner, shared ? o->root_keys : o->targets_keys,
+                                     shared ? o->n_root_keys : o->n_targets_keys,
+                                     o->targets_threshold, &i->targets, err);
+}
+
+/* In a ceremony only those whose keys are at hand sign; else all. A key in both roles is opened
+ * once. */
+static int open_signers(struct init *i, const struct collection_owner *owner,
+                        const struct collection_init_options *o, struct error *err)
+{
+    const char *names[2 * COLLECTION_MAX_KEYS];
+    size_t n = 0;
+    if (o->stage_file)
+        return role_signers_open(owner, o->keys, o->n_keys, &i->signers, err);
+    for (size_t k = 0; k < o->n_root_keys; k++)
+        names[n++] = o->root_keys[k];
+    for (size_t k = 0; k < o->n_targets_keys; k++) {
+        bool known = false;
+        for (size_t r = 0; !known && r < i->root.n_keys; r++)
+            known = public_key_equal(i->targets.keys[k], i->root.keys[r]);
+        if (!known)
+            names[n++] = o->targets_keys[k];
+    }
+    return role_signers_open(owner, names, n, &i->signers, err);
+}
+
+static int describe_role(const struct collection_role *r, const char *const *names,
+                         struct collection_key_info *info, size_t *n, struct error *err)
+{
+    int rc = OK;
+    for (*n = 0; !rc && *n < r->n_keys; (*n)++) {
+        struct key_id id;
+        rc = public_key_id(r->keys[*n], &id, err);
+        if (rc)
+            break;
+        memcpy(info[*n].id, id.text, sizeof id.text);
+        (void)snprintf(info[*n].label, sizeof info[0].label, "%s", names[*n]);
+    }
     return rc;
 }
 
-static void describe(const struct role_signers *s, struct collection_key_info *info, size_t *n)
+static int describe(const struct init *i, const struct collection_init_options *o,
+                    struct collection_init_result *out, struct error *err)
 {
-    memcpy(info, s->info, s->n * sizeof s->info[0]);
-    *n = s->n;
+    bool shared = o->n_targets_keys == 0;
+    out->targets_use_root_keys = shared;
+    int rc = describe_role(&i->root, o->root_keys, out->root, &out->n_root, err);
+    if (!rc)
+        rc = describe_role(&i->targets, shared ? o->root_keys : o->targets_keys, out->targets,
+                           &out->n_targets, err);
+    /* A token is better known by its label than by its URI. */
+    for (size_t k = 0; k < i->signers.n; k++) {
+        for (size_t r = 0; r < out->n_root; r++)
+            if (strcmp(out->root[r].id, i->signers.info[k].id) == 0)
+                out->root[r] = i->signers.info[k];
+        for (size_t t = 0; t < out->n_targets; t++)
+            if (strcmp(out->targets[t].id, i->signers.info[k].id) == 0)
+                out->targets[t] = i->signers.info[k];
+    }
+    return rc;
+}
+
+static int stage_or_publish(struct init *i, const struct collection_init_options *o,
+                            struct collection_init_result *result, struct error *err)
+{
+    int rc = draft_describe(&i->draft, &result->summary, err);
+    if (!rc)
+        rc = draft_sign(&i->draft, &i->signers, err);
+    if (rc)
+        return rc;
+    if (o->stage_file)
+        return change_file_write(&i->draft, o->stage_file, true, err);
+    rc = draft_check_signatures(&i->draft, err);
+    return rc ? rc : draft_publish_first(&i->draft, err);
 }
 
 int collection_init(const struct collection_owner *owner, const struct reference *ref,
                     const struct collection_init_options *o, struct collection_init_result *result,
                     struct error *err)
 {
-    CLEANUP(role_signers_done) struct role_signers root = {.n = 0}, targets = {.n = 0};
+    CLEANUP(init_done) struct init i = {.signers = {.n = 0}};
     CLEANUP(remote_cleanup) struct remote *remote = NULL;
     struct remote_options options = {.host = ref->host,
-                                     .repository = ref->repository,
                                      .ca_file = owner->verify->ca_file,
                                      .auth_file = owner->verify->auth_file};
-    bool shared = o->n_targets_keys == 0;
+    *result = (struct collection_init_result){.summary = BYTES_INIT};
+    draft_begin(owner, ref, &i.draft);
     int rc = check_thresholds(o, err);
     if (!rc)
         rc = remote_open(&options, &remote, err);
     if (!rc) /* before anybody is asked for a passphrase */
         rc = check_absent(remote, ref->repository, err);
     if (!rc)
-        rc = role_signers_open(owner, o->root_keys, o->n_root_keys, &root, err);
-    if (!rc && !shared)
-        rc = role_signers_open(owner, o->targets_keys, o->n_targets_keys, &targets, err);
+        rc = open_keys(&i, owner, o, err);
     if (!rc)
-        rc = compose_and_publish(owner, ref, o, remote, &root, shared ? &root : &targets, err);
-    if (rc)
-        return rc;
-    describe(&root, result->root, &result->n_root);
-    describe(shared ? &root : &targets, result->targets, &result->n_targets);
-    result->targets_use_root_keys = shared;
-    return OK;
+        rc = open_online_keys(remote, ref->repository, i.online, err);
+    if (!rc)
+        rc = compose(&i, err);
+    if (!rc)
+        rc = open_signers(&i, owner, o, err);
+    if (!rc)
+        rc = describe(&i, o, result, err);
+    return rc ? rc : stage_or_publish(&i, o, result, err);
 }

@@ -13,6 +13,7 @@ static void file_done(struct draft_file *f)
     free(f->role);
     free(f->delegator);
     js_free(f->tree);
+    js_free(f->signatures);
     tuf_metadata_free(f->after);
     bytes_done(&f->signed_file);
 }
@@ -26,20 +27,42 @@ static void forget_files(struct draft *d)
     d->n = 0;
 }
 
+void draft_begin(const struct collection_owner *owner, const struct reference *ref,
+                 struct draft *out)
+{
+    *out = (struct draft){.owner = owner, .now_s = clock_now_s(), .ref = *ref};
+    memcpy(out->collection, ref->repository, sizeof out->collection);
+}
+
 int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
                struct error *err)
 {
     struct decision decision;
-    *out = (struct draft){.owner = owner, .now_s = clock_now_s()};
+    draft_begin(owner, ref, out);
     int rc = policy_decide(owner->verify->policy, ref, &decision, err);
-    return rc ? rc
-              : trust_session_open_for_owner(owner->verify, ref, &decision, &out->session, err);
+    if (!rc)
+        rc = trust_session_open_for_owner(owner->verify, ref, &decision, &out->session, err);
+    if (rc)
+        return rc;
+    out->connected = true;
+    memcpy(out->collection, out->session.collection, sizeof out->collection);
+    return OK;
 }
 
 void draft_close(struct draft *d)
 {
     forget_files(d);
-    trust_session_close(&d->session);
+    for (size_t i = 0; i < d->n_base; i++) {
+        free(d->base[i].role);
+        free(d->base[i].delegator);
+        tuf_metadata_free(d->base[i].metadata);
+    }
+    free(d->base);
+    d->base = NULL;
+    d->n_base = 0;
+    if (d->connected)
+        trust_session_close(&d->session);
+    d->connected = false;
 }
 
 int draft_reset(struct draft *d, struct error *err)
@@ -66,6 +89,19 @@ int draft_fetch(struct draft *d, const char *role, const char *delegator,
     if (!rc)
         *out = tuf_trusted_targets(view(d), role);
     return rc;
+}
+
+static const struct tuf_metadata *find_base(const struct draft *d, const char *role)
+{
+    for (size_t i = 0; i < d->n_base; i++)
+        if (strcmp(d->base[i].role, role) == 0)
+            return d->base[i].metadata;
+    return NULL;
+}
+
+static const struct tuf_metadata *published_root(const struct draft *d)
+{
+    return d->connected ? tuf_trusted_root(view(d)) : find_base(d, "root");
 }
 
 struct walk_step {
@@ -163,7 +199,7 @@ int draft_published(struct draft *d, const char *role, const struct tuf_metadata
     int rc = draft_walk(d, look, &wanted, &why);
     if (!wanted.found && !rc)
         return fail(err, E_USAGE, "collection '%s' has no role '%s'; 'bulla trust show' lists them",
-                    d->session.collection, role);
+                    d->collection, role);
     if (!wanted.found) {
         *err = why;
         return rc;
@@ -196,8 +232,7 @@ static int next_tree(const struct draft *d, enum tuf_type type, struct draft_fil
     char when[CLOCK_TEXT_MAX];
     int64_t expires = draft_expiry(d, type);
     if (!f->before)
-        return tuf_compose(type, d->session.collection, f->role, 1, d->now_s, expires, &f->tree,
-                           err);
+        return tuf_compose(type, d->collection, f->role, 1, d->now_s, expires, &f->tree, err);
     f->tree = js_dup(tuf_metadata_signed(f->before));
     if (!f->tree)
         return fail_nomem(err);
@@ -232,7 +267,7 @@ int draft_root(struct draft *d, struct js **tree, struct error *err)
 {
     const struct draft_file *f = find_file(d, "root");
     if (!f)
-        return add_file(d, TUF_ROOT, "root", NULL, tuf_trusted_root(view(d)), tree, err);
+        return add_file(d, TUF_ROOT, "root", NULL, published_root(d), tree, err);
     *tree = f->tree;
     return OK;
 }
@@ -246,8 +281,12 @@ int draft_role(struct draft *d, const char *role, const char *delegator, struct 
         *tree = f->tree;
         return OK;
     }
-    int rc = delegator ? draft_fetch(d, role, delegator, &before, err)
+    int rc = OK;
+    if (d->connected)
+        rc = delegator ? draft_fetch(d, role, delegator, &before, err)
                        : draft_published(d, role, &before, &delegator, err);
+    else
+        before = find_base(d, role);
     return rc ? rc : add_file(d, TUF_TARGETS, role, delegator, before, tree, err);
 }
 
@@ -272,7 +311,7 @@ static int parse_tree(struct draft_file *f, struct error *err)
 static const struct tuf_metadata *root_after(const struct draft *d)
 {
     const struct draft_file *f = find_file(d, "root");
-    return f ? f->after : tuf_trusted_root(view(d));
+    return f ? f->after : published_root(d);
 }
 
 static void add_authority(struct draft_file *f, const char *name, const struct tuf_keys *keys,
@@ -297,7 +336,9 @@ static int find_authorities(const struct draft *d, struct draft_file *f, struct 
         return OK;
     }
     const struct draft_file *from = find_file(d, f->delegator);
-    const struct tuf_metadata *m = from ? from->after : tuf_trusted_targets(view(d), f->delegator);
+    const struct tuf_metadata *m = from           ? from->after
+                                   : d->connected ? tuf_trusted_targets(view(d), f->delegator)
+                                                  : find_base(d, f->delegator);
     const struct tuf_role_keys *role = m ? tuf_targets_authority(m, f->role) : NULL;
     if (!role)
         return fail(err, E_INTERNAL, "'%s' does not delegate to '%s'", f->delegator, f->role);
@@ -343,10 +384,102 @@ static int check_keys(const struct draft *d, const struct role_signers *signers,
             return fail(err, E_USAGE, "%s is not a key of role '%s' (its id is %s)",
                         signers->info[i].label, d->files[0].role, signers->info[i].id);
     }
+    return OK;
+}
+
+/* Those that were there, but for keys that sign anew, then the new ones. */
+static int merge_signatures(const struct js *old, const struct js *fresh, struct js **out,
+                            struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *all = js_array_new();
+    int rc = all ? OK : fail_nomem(err);
+    for (size_t i = 0; !rc && i < js_count(old); i++) {
+        const char *id = js_text(js_get(js_at(old, i), "keyid"));
+        bool again = false;
+        for (size_t k = 0; k < js_count(fresh); k++) {
+            const char *new_id = js_text(js_get(js_at(fresh, k), "keyid"));
+            again |= id && new_id && strcmp(id, new_id) == 0;
+        }
+        if (!again)
+            rc = js_push(all, js_dup(js_at(old, i)), err);
+    }
+    for (size_t k = 0; !rc && k < js_count(fresh); k++)
+        rc = js_push(all, js_dup(js_at(fresh, k)), err);
+    if (!rc)
+        *out = TAKE_PTR(all);
+    return rc;
+}
+
+static int add_signatures(struct draft_file *f, const struct tuf_signer *signers, size_t n,
+                          struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    CLEANUP(js_cleanup) struct js *file = NULL, *all = NULL;
+    int rc = tuf_compose_file(f->tree, signers, n, &text, err);
+    if (!rc)
+        rc = js_parse(text.data, text.len, &file, err);
+    if (!rc)
+        rc = merge_signatures(f->signatures, js_get(file, "signatures"), &all, err);
+    if (rc)
+        return rc;
+    js_free(f->signatures);
+    f->signatures = TAKE_PTR(all);
+    return OK;
+}
+
+int draft_write_file(struct draft_file *f, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *file = js_object_new();
+    int rc = file ? js_set(file, "signatures",
+                           f->signatures ? js_dup(f->signatures) : js_array_new(), err)
+                  : fail_nomem(err);
+    if (!rc)
+        rc = js_set(file, "signed", js_dup(f->tree), err);
+    bytes_clear(&f->signed_file);
+    return rc ? rc : js_write(file, false, &f->signed_file, err);
+}
+
+int draft_sign(struct draft *d, const struct role_signers *signers, struct error *err)
+{
+    int rc = check_keys(d, signers, err);
+    for (size_t i = 0; !rc && i < d->n; i++) {
+        struct tuf_signer chosen[COLLECTION_MAX_KEYS];
+        size_t n = 0;
+        for (size_t k = 0; k < signers->n; k++)
+            if (draft_wants_key(&d->files[i], signers->info[k].id))
+                chosen[n++] = signers->signers[k];
+        rc = add_signatures(&d->files[i], chosen, n, err);
+        if (!rc)
+            rc = draft_write_file(&d->files[i], err);
+    }
+    return rc;
+}
+
+int draft_count_signatures(const struct draft_file *f, const struct draft_authority *a, size_t *n,
+                           struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    struct error why = ERROR_INIT;
+    int rc = tuf_metadata_parse(tuf_metadata_type(f->after), f->signed_file.data,
+                                f->signed_file.len, &m, err);
+    if (rc)
+        return rc;
+    *n = 0;
+    rc = tuf_verify_threshold(m, a->keys, a->role, NULL, 0, n, &why);
+    if (rc && rc != E_SIGNATURE)
+        return fail(err, rc, "%s", why.message);
+    return OK;
+}
+
+int draft_check_signatures(const struct draft *d, struct error *err)
+{
     for (size_t k = 0; k < d->n; k++)
         for (size_t i = 0; i < d->files[k].n_authorities; i++) {
             const struct draft_authority *a = &d->files[k].authorities[i];
-            size_t n = role_signers_count(signers, a->role);
+            size_t n = 0;
+            int rc = draft_count_signatures(&d->files[k], a, &n, err);
+            if (rc)
+                return rc;
             if (n < (uint64_t)a->role->threshold)
                 return fail(err, E_SIGNATURE,
                             "role '%s' needs signatures of %" PRId64
@@ -356,28 +489,30 @@ static int check_keys(const struct draft *d, const struct role_signers *signers,
     return OK;
 }
 
-static int sign_file(struct draft_file *f, const struct role_signers *signers, struct error *err)
+/* --- publishing --- */
+
+int draft_check_base(const struct draft *d, struct draft *now, struct error *err)
 {
-    struct tuf_signer chosen[COLLECTION_MAX_KEYS];
-    size_t n = 0;
-    for (size_t i = 0; i < signers->n; i++)
-        if (draft_wants_key(f, signers->info[i].id))
-            chosen[n++] = signers->signers[i];
-    bytes_clear(&f->signed_file);
-    return tuf_compose_file(f->tree, chosen, n, &f->signed_file, err);
+    for (size_t i = 0; i < d->n_base; i++) {
+        const struct draft_base *base = &d->base[i];
+        const struct tuf_metadata *m = tuf_trusted_root(view(now));
+        int rc = OK;
+        if (strcmp(base->role, "root") != 0)
+            rc = draft_fetch(now, base->role, base->delegator, &m, err);
+        if (rc)
+            return rc;
+        const struct bytes *was = tuf_metadata_bytes(base->metadata);
+        const struct bytes *is = m ? tuf_metadata_bytes(m) : NULL;
+        if (!is || !bytes_equal(was->data, was->len, is->data, is->len))
+            return fail(err, E_CONFLICT,
+                        "'%s' was published anew since the change was staged: stage it again",
+                        base->role);
+    }
+    return OK;
 }
 
-int draft_sign(struct draft *d, const struct role_signers *signers, struct error *err)
+static int post(const struct draft *d, struct remote *remote, struct error *err)
 {
-    int rc = check_keys(d, signers, err);
-    for (size_t i = 0; !rc && i < d->n; i++)
-        rc = sign_file(&d->files[i], signers, err);
-    return rc;
-}
-
-static int post(struct draft *d, struct error *err)
-{
-    struct remote *remote;
     CLEANUP(cleanup_free) struct remote_file *files = calloc(d->n + 1, sizeof *files);
     if (!files)
         return fail_nomem(err);
@@ -385,18 +520,27 @@ static int post(struct draft *d, struct error *err)
         const struct draft_file *f = &d->files[i];
         files[i] = (struct remote_file){f->role, f->signed_file.data, f->signed_file.len};
     }
-    int rc = trust_session_remote(&d->session, &remote, err);
-    return rc ? rc : remote_trust_post(remote, d->session.repository, files, d->n, err);
+    return remote_trust_post(remote, d->ref.repository, files, d->n, err);
+}
+
+static int post_alone(const struct draft *d, struct error *err)
+{
+    CLEANUP(remote_cleanup) struct remote *remote = NULL;
+    struct remote_options options = {.host = d->ref.host,
+                                     .ca_file = d->owner->verify->ca_file,
+                                     .auth_file = d->owner->verify->auth_file};
+    int rc = remote_open(&options, &remote, err);
+    return rc ? rc : post(d, remote, err);
 }
 
 /* The signed list of what is published must name just these files, or newer ones. */
-static int check_listed(const struct draft *d, const struct draft_file *f, struct error *err)
+static int check_listed(const struct draft *now, const struct draft_file *f, struct error *err)
 {
-    const struct tuf_metadata *root = tuf_trusted_root(view(d));
+    const struct tuf_metadata *root = tuf_trusted_root(view(now));
     int64_t version = tuf_metadata_version(f->after), listed = tuf_metadata_version(root);
     int rc = OK;
     if (strcmp(f->role, "root") != 0) {
-        const struct tuf_meta *meta = tuf_trusted_wanted(view(d), f->role);
+        const struct tuf_meta *meta = tuf_trusted_wanted(view(now), f->role);
         listed = meta ? meta->version : 0;
         if (listed == version)
             rc = tuf_meta_check(meta, f->signed_file.data, f->signed_file.len, true, err);
@@ -407,20 +551,50 @@ static int check_listed(const struct draft *d, const struct draft_file *f, struc
 }
 
 /* What was published is what a verifier gets: see it before saying so. */
-static int confirm(struct draft *d, struct error *err)
+static int confirm(const struct draft *d, struct draft *now, struct error *err)
 {
-    int rc = trust_session_refresh(&d->session, err);
+    int rc = trust_session_refresh(&now->session, err);
     for (size_t i = 0; !rc && i < d->n; i++)
-        rc = check_listed(d, &d->files[i], err);
+        rc = check_listed(now, &d->files[i], err);
     return wrap(err, rc, "after publishing");
+}
+
+int draft_publish_on(struct draft *d, struct draft *connected, struct error *err)
+{
+    struct remote *remote;
+    int rc = trust_session_remote(&connected->session, &remote, err);
+    if (!rc)
+        rc = post(d, remote, err);
+    if (rc)
+        return rc;
+    rc = confirm(d, connected, err);
+    /* What was published is not undone by a second try. */
+    return rc == E_CONFLICT ? fail(err, E_INTERNAL, "%s", err->message) : rc;
 }
 
 int draft_publish(struct draft *d, struct error *err)
 {
-    int rc = post(d, err);
+    return draft_publish_on(d, d, err);
+}
+
+int draft_publish_first(struct draft *d, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT;
+    struct decision decision = {.max_age_s = -1};
+    struct draft now;
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->files[i].role, "root") == 0 &&
+            bytes_append(&root, d->files[i].signed_file.data, d->files[i].signed_file.len, err))
+            return fail_nomem(err);
+    int rc = post_alone(d, err);
+    if (!rc)
+        rc = trust_pin_write(d->owner->verify->home, d->ref.host, d->ref.repository, &root, err);
     if (rc)
         return rc;
-    rc = confirm(d, err);
-    /* What was published is not undone by a second try. */
-    return rc == E_CONFLICT ? fail(err, E_INTERNAL, "%s", err->message) : rc;
+    draft_begin(d->owner, &d->ref, &now);
+    memcpy(decision.collection, d->collection, sizeof decision.collection);
+    rc = trust_session_open(d->owner->verify, &d->ref, &decision, &now.session, err);
+    if (!rc)
+        trust_session_close(&now.session);
+    return wrap(err, rc, "published, but not as a verifier needs it");
 }

@@ -20,6 +20,13 @@ struct draft_authority {
     const struct tuf_role_keys *role;
 };
 
+/* A published file that a draft stands on. */
+struct draft_base {
+    char *role;
+    char *delegator; /* NULL for root and targets */
+    struct tuf_metadata *metadata;
+};
+
 struct draft_file {
     char *role;
     char *delegator;                   /* NULL for root and targets */
@@ -27,13 +34,19 @@ struct draft_file {
     const struct tuf_metadata *before; /* published, the view's; NULL: the first version */
     struct tuf_metadata *after;        /* unsigned; of draft_compile */
     struct draft_authority authorities[2];
-    size_t n_authorities; /* all must be satisfied */
+    size_t n_authorities;  /* all must be satisfied */
+    struct js *signatures; /* collected so far: [{keyid, sig}], NULL: none */
     struct bytes signed_file;
 };
 
 struct draft {
     const struct collection_owner *owner;
-    struct trust_session session;
+    struct trust_session session; /* open where `connected` */
+    bool connected;
+    struct reference ref;
+    char collection[REFERENCE_REPOSITORY_MAX + 1];
+    struct draft_base *base; /* what it stands on where it is not connected */
+    size_t n_base;
     int64_t now_s, lifetime_s; /* lifetime 0: the default of each role */
     struct draft_file *files;
     size_t n;
@@ -42,6 +55,9 @@ struct draft {
 /* Opens the collection for its owner: fresh from the registry, expiry not judged. */
 int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
                struct error *err) MUST_CHECK;
+/* A draft of a collection that does not exist yet: no connection, root and targets version 1. */
+void draft_begin(const struct collection_owner *owner, const struct reference *ref,
+                 struct draft *out);
 void draft_close(struct draft *d);
 /* Asks the registry again and forgets all changes. */
 int draft_reset(struct draft *d, struct error *err) MUST_CHECK;
@@ -75,10 +91,27 @@ int draft_compile(struct draft *d, struct error *err) MUST_CHECK;
 int draft_describe(const struct draft *d, struct bytes *out, struct error *err) MUST_CHECK;
 /* Whether any authority of the file lists the key. */
 bool draft_wants_key(const struct draft_file *f, const char *key_id);
-/* Signs every file with those keys that it lists. E_USAGE: a key that no file lists. E_SIGNATURE:
- * a threshold is not reached; the message says whose. */
+/* Adds the signatures of those keys that each file lists to the ones it has. E_USAGE: a key that no
+ * file lists. */
 int draft_sign(struct draft *d, const struct role_signers *signers, struct error *err) MUST_CHECK;
+/* Counts valid signatures of distinct keys. E_SIGNATURE: a threshold is not reached; the message
+ * says whose. */
+int draft_check_signatures(const struct draft *d, struct error *err) MUST_CHECK;
+/* The same of one authority: how many of `threshold` are there. */
+int draft_count_signatures(const struct draft_file *f, const struct draft_authority *a, size_t *n,
+                           struct error *err) MUST_CHECK;
+/* The file with all its signatures, made from tree and signatures. */
+int draft_write_file(struct draft_file *f, struct error *err) MUST_CHECK;
+/* Whether the published files that a connected draft `now` sees are those that d stands on.
+ * E_CONFLICT. */
+int draft_check_base(const struct draft *d, struct draft *now, struct error *err) MUST_CHECK;
 /* Publishes the signed files and looks at them as a verifier. E_CONFLICT: somebody was faster. */
 int draft_publish(struct draft *d, struct error *err) MUST_CHECK;
+/* The same over another draft's connection to the same collection. */
+int draft_publish_on(struct draft *d, struct draft *connected, struct error *err) MUST_CHECK;
+/* Publishes the first root of a collection, pins it here, and looks at the collection as a
+ * verifier.
+ */
+int draft_publish_first(struct draft *d, struct error *err) MUST_CHECK;
 
 #endif

@@ -297,7 +297,7 @@ setup() { bulla_setup; }
     run bulla trust init "$REGISTRY_HOST/acme/multi2" --root-key root --root-threshold 2
     expect 2 "threshold"
     run bulla trust init "$REGISTRY_HOST/acme/multi2" --root-key root --root-key root
-    expect 2 "same key"
+    expect 2 "named twice"
 }
 
 @test "pull puts a damaged store right; run only refuses" {
