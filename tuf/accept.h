@@ -15,8 +15,9 @@ struct tuf_file {
     size_t len;
 };
 
-#define TUF_MAX_CHANGES 2100 /* files in one publication: all bins of a split, and what is above   \
-                              */
+#define TUF_MAX_CHANGES                                                                            \
+    2100 /* files in one publication: all bins of a split, and what is above                       \
+          */
 
 struct tuf_accept_input {
     const char *collection; /* not NULL */
