@@ -293,8 +293,9 @@ static void clock_jumps_end_no_upload(void **state)
     clock_use_for_test(&now_s);
     open_place(p);
     ok(uploads_begin(p->uploads, &mine, id, err));
-    for (int days = -400; days <= 400; days += 400) {
-        now_s += (int64_t)days * 86400;
+    static const int days[] = {-400, 800, -400};
+    for (size_t i = 0; i < 3; i++) {
+        now_s += (int64_t)days[i] * 86400;
         uploads_sweep(p->uploads, 3600);
         assert_int_equal(n_files(p, "uploads"), 2);
     }
