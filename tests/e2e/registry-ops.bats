@@ -5,7 +5,7 @@ setup_file() {
     load ../support/registry
     registry_init "$BATS_FILE_TMPDIR/r"
     printf 'metrics:\n  socket: run/metrics.sock\n' >> "$BATS_FILE_TMPDIR/r/registry.yaml"
-    sed -i 's/^  level: .*/  level: debug/; s/^  format: .*/  format: json/' "$BATS_FILE_TMPDIR/r/registry.yaml"
+    sed -i '/^log:/,/^  format:/ { s/^  level: .*/  level: debug/; s/^  format: .*/  format: json/ }' "$BATS_FILE_TMPDIR/r/registry.yaml"
     registry_start "$BATS_FILE_TMPDIR/r"
 }
 
