@@ -40,7 +40,7 @@ struct serving {
     int listen_fd, plain_fd; /* plain_fd -1: no metrics socket */
     uint16_t port;
     struct http_server *server, *plain;
-    int signer_life_fd; /* the signing service ends when it is closed */
+    struct signer_child signer;
     bool open;
     struct registry registry;
 };
@@ -54,7 +54,7 @@ static void serving_done(struct serving *s)
     deployment_folders_done(&s->tls_folders);
     cleanup_fd(&s->listen_fd);
     cleanup_fd(&s->plain_fd);
-    cleanup_fd(&s->signer_life_fd);
+    signer_child_done(&s->signer);
     server_config_done(&s->config);
 }
 
@@ -143,7 +143,7 @@ static int prepare(struct serving *s, struct error *err)
         rc = listener_open(config->listen_address, &s->port, &s->listen_fd, err);
     if (rc == 0)
         rc = open_plain(s, err);
-    return rc == 0 ? signer_child_start(config, &s->signer_life_fd, err) : rc;
+    return rc == 0 ? signer_child_start(config, &s->signer, err) : rc;
 }
 
 static int become_user(const struct server_config *config, struct error *err)
@@ -224,10 +224,16 @@ static int announce(const struct serving *s, struct error *err)
     return 0;
 }
 
-static void reap_signer(void)
+/* What it never did it will not do after a restart either: wrong passphrase, damaged keys. */
+static int reap_signer(struct serving *s, struct error *err)
 {
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        log_error("the signing service ended: nothing can be published until a restart");
+    int rc = 0;
+    while (rc == 0 && waitpid(-1, NULL, WNOHANG) > 0) {
+        rc = signer_child_check_ended(&s->signer, err);
+        if (rc == 0)
+            log_error("the signing service ended: nothing can be published until a restart");
+    }
+    return rc;
 }
 
 /* The next signal within so many milliseconds; 0: none. */
@@ -250,17 +256,19 @@ static void return_memory(int64_t *most)
     (void)malloc_trim(0);
 }
 
-/* Until SIGTERM or SIGINT. The end of the signing service stops signing, not serving. */
-static void wait_for_end(struct serving *s, const sigset_t *signals)
+/* Until SIGTERM or SIGINT. The end of the signing service stops signing, not serving, unless it
+ * never came up. */
+static int wait_for_end(struct serving *s, const sigset_t *signals, struct error *err)
 {
     int64_t most = 0;
     for (;;) {
         return_memory(&most);
         int number = next_signal(signals, WATCH_EVERY_MS);
         if (number == SIGTERM || number == SIGINT)
-            return;
-        if (number == SIGCHLD)
-            reap_signer();
+            return 0;
+        int rc = number == SIGCHLD ? reap_signer(s, err) : 0;
+        if (rc != 0)
+            return rc;
         /* Files that Landlock hides look gone, not changed. */
         bool changed = s->tls_folders.watched && http_certificate_changed(s->certificate);
         if (number == SIGHUP || changed)
@@ -324,7 +332,7 @@ static int run_server(struct serving *s, const sigset_t *signals, struct error *
     if (rc == 0)
         rc = announce(s, err);
     if (rc == 0) {
-        wait_for_end(s, signals);
+        rc = wait_for_end(s, signals, err);
         finish_requests(s, signals);
     }
     http_server_stop(s->server);
@@ -358,7 +366,7 @@ static void block_signals(sigset_t *signals)
 int command_serve(char **args, struct error *err)
 {
     CLEANUP(serving_done)
-    struct serving s = {.listen_fd = -1, .plain_fd = -1, .signer_life_fd = -1};
+    struct serving s = {.listen_fd = -1, .plain_fd = -1, .signer = {-1, -1}};
     sigset_t signals;
     int rc = command_load_config(args, &s.config, err);
     if (rc != 0)

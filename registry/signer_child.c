@@ -82,30 +82,45 @@ static int start(const struct server_config *config, int life_fd, int out_fd, pi
     return 0;
 }
 
-/* The line "listening on …", or the end of the child. */
-static int wait_until_ready(int fd, struct error *err)
+static int no_signer(struct error *err)
+{
+    return fail(err, E_NETWORK, "the signing service ended at once");
+}
+
+/* Its socket takes connections, or it has said something, or has ended. */
+static int wait_for_socket(const char *socket_path, int out_fd, struct error *err)
+{
+    int64_t until = clock_monotonic_ms() + SIGNER_CHILD_WAIT_MS;
+    while (clock_monotonic_ms() < until) {
+        struct pollfd p = {out_fd, POLLIN, 0};
+        if (signer_child_answers(socket_path))
+            return 0;
+        if (poll(&p, 1, 1) > 0 && !(p.revents & POLLIN))
+            return no_signer(err);
+    }
+    return fail(err, E_NETWORK, "the signing service does not come up");
+}
+
+int signer_child_check_ended(struct signer_child *child, struct error *err)
 {
     static const char wanted[] = "listening on ";
-    char line[4096];
+    char line[sizeof wanted] = "";
     size_t len = 0;
-    int64_t until = clock_monotonic_ms() + SIGNER_CHILD_WAIT_MS;
-    while (len < sizeof line - 1) {
-        int64_t left = until - clock_monotonic_ms();
-        struct pollfd p = {fd, POLLIN, 0};
-        int ready = left > 0 ? poll(&p, 1, (int)left) : 0;
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0)
-            return fail(err, E_NETWORK, "the signing service does not come up");
-        ssize_t n = read(fd, line + len, sizeof line - 1 - len);
-        if (n <= 0)
-            return fail(err, E_NETWORK, "the signing service ended at once");
-        len += (size_t)n;
-        line[len] = '\0';
-        if (strncmp(line, wanted, sizeof wanted - 1) == 0 && strchr(line, '\n'))
-            return 0;
+    ssize_t n = 1;
+    if (child->out_fd < 0)
+        return 0;
+    while (n > 0 && len < sizeof wanted - 1) {
+        n = read(child->out_fd, line + len, sizeof wanted - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
     }
-    return fail(err, E_PROTOCOL, "the signing service says something else than 'listening'");
+    cleanup_fd(&child->out_fd);
+    return strcmp(line, wanted) == 0 ? 0 : no_signer(err);
+}
+
+void signer_child_done(struct signer_child *child)
+{
+    cleanup_fd(&child->life_fd);
+    cleanup_fd(&child->out_fd);
 }
 
 static int make_pipe(int *read_fd, int *write_fd, struct error *err)
@@ -118,7 +133,8 @@ static int make_pipe(int *read_fd, int *write_fd, struct error *err)
     return 0;
 }
 
-int signer_child_start(const struct server_config *config, int *life_fd, struct error *err)
+int signer_child_start(const struct server_config *config, struct signer_child *out,
+                       struct error *err)
 {
     CLEANUP(cleanup_fd) int out_read = -1;
     CLEANUP(cleanup_fd) int out_write = -1;
@@ -135,13 +151,13 @@ int signer_child_start(const struct server_config *config, int *life_fd, struct 
     cleanup_fd(&out_write);
     cleanup_fd(&life_read);
     if (rc == 0)
-        rc = wait_until_ready(out_read, err);
+        rc = wait_for_socket(config->signer.socket, out_read, err);
     if (rc != 0) {
         cleanup_fd(&life_write);
         if (child > 0)
             waitpid(child, NULL, 0);
         return rc;
     }
-    *life_fd = TAKE_FD(life_write);
+    *out = (struct signer_child){TAKE_FD(life_write), TAKE_FD(out_read)};
     return 0;
 }

@@ -132,6 +132,11 @@ location() {
     mv r/signer/passphrase r/signer/away
     run bulla-registry serve --config r/registry.yaml
     [[ $status == 3 && $output == *"signing service"* ]]
+    # Found out while it serves already; nothing would get better by going on.
+    echo wrong > r/signer/passphrase
+    chmod 600 r/signer/passphrase
+    run timeout 60 bulla-registry serve --config r/registry.yaml
+    [[ $status == 3 && $output == *"signing service ended at once"* ]]
     mv r/signer/away r/signer/passphrase
     echo broken > r/data/index.db
     run bulla-registry serve --config r/registry.yaml
