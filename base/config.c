@@ -40,6 +40,9 @@ struct raw {
     struct {
         char *level, *access_size;
     } audit;
+    struct {
+        char *interval, *rate;
+    } scrub;
 };
 
 #define MAX_VALUE 4096u /* PATH_MAX; nothing else is near it */
@@ -89,6 +92,8 @@ static const cyaml_schema_field_t log_fields[] = {PART(log, "level", level),
                                                   PART(log, "format", format), CYAML_FIELD_END};
 static const cyaml_schema_field_t audit_fields[] = {
     PART(audit, "level", level), PART(audit, "accessSize", access_size), CYAML_FIELD_END};
+static const cyaml_schema_field_t scrub_fields[] = {PART(scrub, "interval", interval),
+                                                    PART(scrub, "rate", rate), CYAML_FIELD_END};
 static const cyaml_schema_field_t top_fields[] = {
     TEXT("listen", listen),
     TEXT("dataDir", data_dir),
@@ -100,6 +105,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
     CYAML_FIELD_MAPPING("gc", CYAML_FLAG_OPTIONAL, struct raw, gc, gc_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
+    CYAML_FIELD_MAPPING("scrub", CYAML_FLAG_OPTIONAL, struct raw, scrub, scrub_fields),
     CYAML_FIELD_MAPPING("audit", CYAML_FLAG_OPTIONAL, struct raw, audit, audit_fields),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t schema = {
@@ -385,6 +391,9 @@ static const struct leaf leaves[] = {
     {"gc", "lease", AT(gc.lease), TO(gc.lease_s), KIND_DURATION, "24h", 1, YEAR, NULL},
     {"log", "level", AT(log.level), TO(log.level), KIND_CHOICE, "info", 0, 0, levels},
     {"log", "format", AT(log.format), TO(log.form), KIND_CHOICE, "text", 0, 0, formats},
+    {"scrub", "interval", AT(scrub.interval), TO(scrub.interval_s), KIND_DURATION, "7d", 0, YEAR,
+     NULL},
+    {"scrub", "rate", AT(scrub.rate), TO(scrub.rate_bytes_s), KIND_SIZE, "16m", 0, NO_MAX, NULL},
     {"audit", "level", AT(audit.level), TO(audit.level), KIND_CHOICE, "all", 0, 0, audit_levels},
     {"audit", "accessSize", AT(audit.access_size), TO(audit.access_bytes), KIND_SIZE, "1g",
      128u << 20, NO_MAX, NULL},
@@ -692,6 +701,12 @@ static const struct {
     {"", "gc", "lease"},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},
+    {"\n# Every blob is read again that often (0: never), at so many bytes per second (0: as fast "
+     "as\n"
+     "# it goes); damaged ones are set aside and reported.\n"
+     "scrub:\n",
+     "scrub", "interval"},
+    {"", "scrub", "rate"},
     {"\n# Who did what, in dataDir/audit. level: all, or changes (without reading and refusals).\n"
      "audit:\n",
      "audit", "level"},

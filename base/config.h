@@ -65,6 +65,10 @@ struct server_config {
         enum log_form form;
     } log;
     struct {
+        int64_t interval_s;    /* between two rounds; 0: none by itself */
+        uint64_t rate_bytes_s; /* 0: any */
+    } scrub;
+    struct {
         enum config_audit level;
         uint64_t access_bytes; /* of the log of accesses */
     } audit;

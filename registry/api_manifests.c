@@ -8,6 +8,7 @@
 #include "registry/http_text.h"
 #include "registry/index_gc.h"
 #include "registry/index_trust.h"
+#include "registry/scrub.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -40,6 +41,24 @@ static int find_manifest(struct api_call *c, struct index_manifest *out, struct 
     return rc == E_NOTFOUND ? manifest_unknown(c, rc) : rc;
 }
 
+/* Whoever asks by tag cannot check the bytes: here it is done for them. */
+static int read_stored(struct api_call *c, const struct digest *d, struct bytes *out,
+                       struct error *err)
+{
+    struct registry *r = c->registry;
+    int rc = blobs_read_cached(r->blobs, d, MANIFEST_MAX_BYTES, out, err);
+    if (rc == E_TAMPERED) {
+        const struct scrub s = {.index = r->index, .blobs = r->blobs, .audit = r->audit};
+        api_read_end(c);
+        scrub_damaged(&s, d);
+    }
+    if (rc != E_TAMPERED && rc != E_NOTFOUND)
+        return rc;
+    return api_fail(c, "MANIFEST_UNKNOWN",
+                    fail(err, E_NOTFOUND,
+                         "the registry's copy of this manifest is damaged or lost: push it again"));
+}
+
 int api_reply_manifest(struct api_call *c, const struct index_manifest *row, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
@@ -47,11 +66,7 @@ int api_reply_manifest(struct api_call *c, const struct index_manifest *row, str
     int rc = api_reply_etag(c, &row->digest, &unchanged, err);
     if (rc != 0 || unchanged)
         return rc;
-    rc = blobs_read_cached(c->registry->blobs, &row->digest, MANIFEST_MAX_BYTES, &body, err);
-    if (rc == E_TAMPERED)
-        log_error("%s: never served again until it is pushed anew; 'bulla-registry scrub' sets it "
-                  "into quarantine and looks for more",
-                  err->message);
+    rc = read_stored(c, &row->digest, &body, err);
     if (rc == 0)
         rc = http_reply_header(c->http, "Content-Type", row->media_type, err);
     if (rc == 0)

@@ -18,6 +18,7 @@ int command_gc(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
 int command_audit(char **args, struct error *err) MUST_CHECK;
+int command_scrub(char **args, struct error *err) MUST_CHECK;
 int command_group(char **args, struct error *err) MUST_CHECK;
 int command_api_token(char **args, struct error *err) MUST_CHECK;
 int command_token_key(char **args, struct error *err) MUST_CHECK;

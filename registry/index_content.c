@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "registry/index_internal.h"
+#include "registry/index_scrub.h"
 
 #include <string.h>
 
@@ -49,10 +50,11 @@ int index_repository_make(struct index_tx *tx, const char *name, int64_t *id, st
 
 static int put_blob(struct index_tx *tx, const struct digest *d, int64_t size, struct error *err)
 {
-    return index_change(tx,
-                        "INSERT INTO blob(digest, size, stored_s) VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT DO NOTHING",
-                        NULL, err, "dii", d, size, clock_now_s());
+    int rc = index_change(tx,
+                          "INSERT INTO blob(digest, size, stored_s) VALUES(?1, ?2, ?3)"
+                          " ON CONFLICT DO NOTHING",
+                          NULL, err, "dii", d, size, clock_now_s());
+    return rc == 0 ? index_damaged_remove(tx, d, err) : rc;
 }
 
 int index_link_add(struct index_tx *tx, int64_t repository, const struct digest *d, int64_t size,
@@ -71,7 +73,9 @@ int index_link_find(struct index_tx *tx, const char *repository, const struct di
 {
     struct db_stmt *stmt = NULL;
     int rc = index_query(tx,
-                         "SELECT b.size FROM repository r JOIN blob b ON b.digest = ?2"
+                         "SELECT b.size, CASE WHEN EXISTS (SELECT 1 FROM damaged d"
+                         " WHERE d.digest = ?2) THEN 1 ELSE 0 END"
+                         " FROM repository r JOIN blob b ON b.digest = ?2"
                          " WHERE r.name = ?1 AND (EXISTS (SELECT 1 FROM link l WHERE"
                          " l.repository = r.id AND l.digest = ?2) OR EXISTS (SELECT 1 FROM manifest"
                          " m WHERE m.repository = r.id AND m.digest = ?2))",
@@ -80,9 +84,14 @@ int index_link_find(struct index_tx *tx, const char *repository, const struct di
         rc = first_row(stmt, "blob is not known in this repository", err);
     if (rc != 0)
         return rc;
-    if (size)
-        *size = db_column_int(stmt, 0);
+    int64_t found = db_column_int(stmt, 0);
+    bool damaged = db_column_int(stmt, 1) != 0;
     db_reset(stmt);
+    if (damaged)
+        return fail(err, E_NOTFOUND,
+                    "the registry's copy of this blob is damaged or lost: push it again");
+    if (size)
+        *size = found;
     return 0;
 }
 

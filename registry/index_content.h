@@ -19,7 +19,8 @@ int index_repository_make(struct index_tx *tx, const char *name, int64_t *id,
 /* Records a stored blob and links it to the repository; present ones are fine. */
 int index_link_add(struct index_tx *tx, int64_t repository, const struct digest *d, int64_t size,
                    struct error *err) MUST_CHECK;
-/* size may be NULL. A manifest of the repository counts as linked. */
+/* size may be NULL. A manifest of the repository counts as linked; a blob that was found damaged
+ * (index_scrub.h) is not there. */
 int index_link_find(struct index_tx *tx, const char *repository, const struct digest *d,
                     int64_t *size, struct error *err) MUST_CHECK;
 int index_link_remove(struct index_tx *tx, int64_t repository, const struct digest *d,

@@ -24,6 +24,7 @@ static const char help[] =
     "                                        a password for programs; also: revoke ID, list\n"
     "  token-key rotate                      sign logins with a new key; also: list\n"
     "  audit verify                          is the audit log whole; also: export\n"
+    "  scrub [--rate BYTES/S]                read all blobs again, quarantine damaged ones\n"
     "\n"
     "SUBJECT: a user, 'group:NAME', or 'anonymous', which is everybody. PATTERN: a repository,\n"
     "'prefix/*', or '*'. TIME: 90s, 15m, 24h, 30d. Lists take --json.\n"
@@ -33,11 +34,17 @@ static const char help[] =
 static const struct {
     const char *name;
     int (*run)(char **args, struct error *err);
-} commands[] = {{"init", command_init},           {"serve", command_serve},
-                {"config", command_config},       {"user", command_user},
-                {"group", command_group},         {"grant", command_grant},
-                {"api-token", command_api_token}, {"token-key", command_token_key},
-                {"audit", command_audit},         {"gc", command_gc}};
+} commands[] = {{"init", command_init},
+                {"serve", command_serve},
+                {"config", command_config},
+                {"user", command_user},
+                {"group", command_group},
+                {"grant", command_grant},
+                {"api-token", command_api_token},
+                {"token-key", command_token_key},
+                {"audit", command_audit},
+                {"scrub", command_scrub},
+                {"gc", command_gc}};
 
 static int run(char **args, struct error *err)
 {

@@ -5,18 +5,20 @@
 #include "registry/gc.h"
 #include "registry/index_trust.h"
 #include "registry/publish.h"
+#include "registry/scrub.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 
-#define TASKS_MAX      16u
-#define RENEW_EVERY_S  10
-#define RENEW_PAGE     64u /* names in memory at once */
-#define SWEEP_EVERY_S  3600
-#define UPLOAD_AGE_S   86400
-#define STRAYS_EVERY_S 86400
-#define STRAYS_RATE    20000u /* files a second: the walk must not be felt */
+#define TASKS_MAX         16u
+#define RENEW_EVERY_S     10
+#define RENEW_PAGE        64u /* names in memory at once */
+#define SWEEP_EVERY_S     3600
+#define UPLOAD_AGE_S      86400
+#define SCRUB_ASK_EVERY_S 60
+#define STRAYS_EVERY_S    86400
+#define STRAYS_RATE       20000u /* files a second: the walk must not be felt */
 
 /* --- the tasks --- */
 
@@ -119,6 +121,34 @@ static int find_strays(struct registry *r, const atomic_bool *end, struct error 
     return rc == E_INTERRUPTED ? 0 : rc;
 }
 
+static int scrub(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    const struct scrub s = {.data_dir = r->config->data_dir,
+                            .index = r->index,
+                            .blobs = r->blobs,
+                            .audit = r->audit,
+                            .rate_bytes_s = r->config->scrub.rate_bytes_s,
+                            .end = end};
+    struct scrub_report report;
+    bool due = false;
+    int rc = scrub_is_due(r->index, r->config->scrub.interval_s, &due, err);
+    if (rc != 0 || !due)
+        return rc;
+    rc = scrub_run(&s, &report, err);
+    if (rc == 0 && report.whole)
+        log_info("scrub: round ended, %" PRIu64 " damaged, %" PRIu64 " missing, %" PRIu64
+                 " unreadable",
+                 report.damaged, report.missing, report.unreadable);
+    return rc == E_BUSY ? 0 : rc;
+}
+
+/* How often to ask whether a round is due. */
+static int64_t every_scrub(const struct server_config *config)
+{
+    int64_t interval_s = config->scrub.interval_s;
+    return interval_s < SCRUB_ASK_EVERY_S ? interval_s : SCRUB_ASK_EVERY_S;
+}
+
 static int64_t every_renew(const struct server_config *config)
 {
     (void)config;
@@ -147,6 +177,7 @@ static const struct maintenance_task own_tasks[] = {
     {"uploads", every_sweep, sweep},
     {"garbage collection", every_gc, collect},
     {"strays", every_strays, find_strays},
+    {"scrub", every_scrub, scrub},
     {NULL, NULL, NULL},
 };
 

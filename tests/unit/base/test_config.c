@@ -55,6 +55,8 @@ static void the_default_file_says_the_defaults(void **state)
     assert_int_equal(written.limits.manifest_bytes, 4 << 20);
     assert_int_equal(written.log.level, LOG_LEVEL_INFO);
     assert_int_equal(written.log.form, LOG_TEXT);
+    assert_int_equal(written.scrub.interval_s, 7 * 86400);
+    assert_int_equal(written.scrub.rate_bytes_s, 16u << 20);
     assert_int_equal(written.audit.level, CONFIG_AUDIT_ALL);
     assert_int_equal(written.audit.access_bytes, 1u << 30);
     assert_int_equal(load(s, "listen: 127.0.0.1:5443\n", &missing, &err), OK);
