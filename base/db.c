@@ -63,7 +63,8 @@ static int fail_db(sqlite3 *handle, int code, struct error *err)
         return fail(err, E_BUSY, "database is locked by another process; try again later");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return fail(err, E_TAMPERED, "database: %s", sqlite3_errmsg(handle));
+        return fail(err, E_TAMPERED, "database: %s: it is damaged, restore it from a backup",
+                    sqlite3_errmsg(handle));
     case SQLITE_CONSTRAINT:
         return fail_constraint(handle, code, err);
     case SQLITE_TOOBIG:

@@ -1,4 +1,5 @@
 /* Blobs: GET, HEAD, DELETE. Source: OCI distribution-spec 1.1.1, end-2, end-10. */
+#include "base/log.h"
 #include "registry/api.h"
 #include "registry/http_text.h"
 
@@ -37,15 +38,31 @@ static int blob_unknown(struct api_call *c, int rc)
     return api_fail(c, "BLOB_UNKNOWN", rc);
 }
 
+/* A file of another length than was pushed is not that blob: it counts as missing, so that the next
+ * push of the blob puts it right. */
+static int check_length(const struct digest *d, uint64_t size, int64_t known, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    if (known >= 0 && size == (uint64_t)known)
+        return 0;
+    log_error("the file of blob %s has %" PRIu64 " bytes and should have %" PRId64
+              ": it is damaged, push the blob again",
+              digest_format(d, text), size, known);
+    return fail(err, E_NOTFOUND, "the registry's copy of this blob is damaged: push it again");
+}
+
 static int open_blob(struct api_call *c, struct blob_reader **out, struct error *err)
 {
     struct index_tx *tx = NULL;
+    int64_t known = 0;
     int rc = api_read(c, &tx, err);
     /* Only what this repository links is shown: storage is shared by all of them. */
     if (rc == 0)
-        rc = index_link_find(tx, c->route.repository, &c->route.digest, NULL, err);
+        rc = index_link_find(tx, c->route.repository, &c->route.digest, &known, err);
     if (rc == 0)
         rc = blobs_reader_open(c->registry->blobs, &c->route.digest, out, err);
+    if (rc == 0)
+        rc = check_length(&c->route.digest, blob_reader_size(*out), known, err);
     if (rc == 0)
         rc = api_lease(c, &c->route.digest, err);
     return rc == E_NOTFOUND ? blob_unknown(c, rc) : rc;

@@ -1,7 +1,6 @@
 /* Manifests: GET, HEAD, PUT, DELETE by tag and by digest. Source: OCI distribution-spec 1.1.1,
  * end-2, end-3, end-7, end-9. */
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "registry/api.h"
 #include "registry/gc.h"

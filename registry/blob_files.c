@@ -134,6 +134,8 @@ static int upload_open(void *store, const char *id, bool create, void **upload, 
     snprintf(u->id, sizeof u->id, "%s", id);
     int rc = path_open(f->uploads_fd, id, PATH_NO_SYMLINKS,
                        O_RDWR | (create ? O_CREAT | O_EXCL : 0), create ? 0600 : 0, &u->fd, err);
+    if (rc == E_NOTFOUND && create) /* nothing that the peer asked for is missing */
+        rc = fail(err, E_INTERNAL, "the folder for uploads is gone: is its disk mounted?");
     if (rc != 0)
         upload_close(u);
     else

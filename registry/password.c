@@ -36,11 +36,11 @@ static int take_slot(struct error *err)
         atomic_fetch_sub(&n_waiting, 1);
         return no_slot(err);
     }
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += PASSWORD_WAIT_S;
     int rc;
     do
-        rc = sem_timedwait(&slots, &until);
+        rc = sem_clockwait(&slots, CLOCK_MONOTONIC, &until);
     while (rc != 0 && errno == EINTR);
     atomic_fetch_sub(&n_waiting, 1);
     return rc == 0 ? 0 : no_slot(err);

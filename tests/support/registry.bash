@@ -2,6 +2,7 @@
 #   registry_init DIR           makes DIR with admin user $REGISTRY_USER and a random $REGISTRY_PASSWORD
 #   registry_start DIR          the same if DIR is new, then serves it: sets REGISTRY_DIR, REGISTRY_PID,
 #                               REGISTRY_PORT, REGISTRY_HOST (127.0.0.1:PORT), REGISTRY_CA; log in DIR/log
+#                               $REGISTRY_RUN, where set, is a command that runs the server: it ends with `exec "$@"`
 #   registry_stop               ends it and waits; registry_kill: with SIGKILL
 #   registry_curl [OPTION…] PATH   curl as the admin; PATH begins with /v2/
 #   registry_status [OPTION…] PATH   the same, prints the HTTP status only
@@ -23,7 +24,7 @@ registry_start() {
     REGISTRY_CA=$1/ca.crt
     : > "$1/out"
     # bats waits for everything that holds its descriptor 3.
-    bulla-registry serve --config "$1/registry.yaml" > "$1/out" 2>> "$1/log" 3>&- &
+    ${REGISTRY_RUN:-exec} bulla-registry serve --config "$1/registry.yaml" > "$1/out" 2>> "$1/log" 3>&- &
     REGISTRY_PID=$!
     echo "$REGISTRY_PID" > "$1/pid"
     local i
