@@ -373,9 +373,10 @@ static int check_initialised(const struct server_config *config, struct error *e
         return 0;
     if (errno != ENOENT && errno != ENOTDIR)
         return fail_sys(err, errno, "data folder '%s'", config->data_dir);
-    return fail(err, E_NOTFOUND,
-                "'%s' holds no registry: is its disk mounted? 'bulla-registry init' makes a new one",
-                config->data_dir);
+    return fail(
+        err, E_NOTFOUND,
+        "'%s' holds no registry: is its disk mounted? 'bulla-registry init' makes a new one",
+        config->data_dir);
 }
 
 int command_serve(char **args, struct error *err)
