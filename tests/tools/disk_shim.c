@@ -104,6 +104,12 @@ static bool faulty(void)
     return fault != 0;
 }
 
+/* A sync fails for want of the disk, not of space. */
+static bool sync_faulty(void)
+{
+    return faulty() && errno != ENOSPC && errno != EDQUOT;
+}
+
 struct change {
     const char *op, *path, *path2;
     int64_t offset;
@@ -171,13 +177,18 @@ PUBLIC int ftruncate64(int fd, off64_t len)
 PUBLIC int fsync(int fd)
 {
     char path[PATH_MAX];
-    RECORDED(int, path_of(fd, path), NEXT(fsync)(fd), "sync", path, NULL, 0, NULL, 0);
+    if (path_of(fd, path) && sync_faulty())
+        return -1;
+    RECORDED(int, path_of(fd, path) && !faulty(), NEXT(fsync)(fd), "sync", path, NULL, 0, NULL, 0);
 }
 
 PUBLIC int fdatasync(int fd)
 {
     char path[PATH_MAX];
-    RECORDED(int, path_of(fd, path), NEXT(fdatasync)(fd), "sync", path, NULL, 0, NULL, 0);
+    if (path_of(fd, path) && sync_faulty())
+        return -1;
+    RECORDED(int, path_of(fd, path) && !faulty(), NEXT(fdatasync)(fd), "sync", path, NULL, 0, NULL,
+             0);
 }
 
 /* --- names --- */
