@@ -96,6 +96,20 @@ until_logged() { # PATTERN
     until_logged 'a new certificate is in use'
 }
 
+@test "links that are turned to new files in another folder are followed" {
+    registry_init "$BATS_TEST_TMPDIR/own"
+    mkdir "$BATS_TEST_TMPDIR/archive"
+    for kind in crt key; do
+        mv "own/tls/server.$kind" "archive/one.$kind"
+        ln -s "../../archive/one.$kind" "own/tls/server.$kind"
+    done
+    own
+    certificate two
+    mv two.crt two.key archive/
+    for kind in crt key; do ln -sfn "../../archive/two.$kind" "own/tls/server.$kind"; done
+    until_served two
+}
+
 @test "a bad new pair leaves the old one in use and says so" {
     own
     before=$(served_name)
@@ -132,7 +146,7 @@ until_logged() { # PATTERN
     registry_init "$BATS_TEST_TMPDIR/bad"
     OWN=$BATS_TEST_TMPDIR/bad certificate other
     cp other.key "$BATS_TEST_TMPDIR/bad/tls/server.key"
-    run bulla-registry serve --config "$BATS_TEST_TMPDIR/bad/registry.yaml"
+    run timeout 20 bulla-registry serve --config "$BATS_TEST_TMPDIR/bad/registry.yaml"
     [[ $status == 3 && $output == *"do not belong together"* ]]
 }
 
@@ -454,7 +468,7 @@ public_registry() {
         sed "$1" good.yaml > r/registry.yaml
         run bulla-registry config check --config r/registry.yaml
         [[ $status == 1 && $output == *"$2"*"lies in dataDir"* ]]
-        run bulla-registry serve --config r/registry.yaml
+        run timeout 20 bulla-registry serve --config r/registry.yaml
         [[ $status == 1 && $output == *"$2"*"lies in dataDir"* ]]
     }
     refused 's/^dataDir: .*/dataDir: ./' tls.key
@@ -478,7 +492,7 @@ public_registry() {
     registry_stop
     rm "$OWN/run/m.sock"
     echo precious > "$OWN/run/m.sock"
-    run bulla-registry serve --config "$OWN/registry.yaml"
+    run timeout 20 bulla-registry serve --config "$OWN/registry.yaml"
     [[ $status != 0 && $output == *"no socket"* ]]
     [[ $(< "$OWN/run/m.sock") == precious ]]
 }
