@@ -59,7 +59,7 @@ with() { # TOKEN [CURL-OPTION…] PATH: status
 claims() {
     local part
     part=$(cut -d . -f 2 <<< "$1" | tr '_-' '/+')
-    while ((${#part} % 4)); do part+==; done
+    while ((${#part} % 4)); do part+="="; done
     base64 -d <<< "$part"
 }
 
@@ -221,6 +221,7 @@ real_key() {
         [[ $(with "$(sign real.pem "${header%\}},$extra}" "$(body)")" $url) == 401 ]]
     done
     [[ $(with "$(sign real.pem '{"alg":"EdDSA","kid":"000000000000000000000000","typ":"JWT"}' "$(body)")" $url) == 401 ]]
+    # shellcheck disable=SC2016  # jq's variables
     for wrong in 'iss:"other"' 'aud:"other"' 'sub:"bob"' 'sub:"nobody"' 'serial:0' 'exp:($now-1)' 'exp:($now+99999)' \
         'nbf:($now+60)' 'iat:($now+60),nbf:($now+60)' 'exp:"9"' 'api:"0011223344556677"' 'jwk:1' \
         'access:[{type:"repository",name:"acme/app",actions:["pull"]}]' \
