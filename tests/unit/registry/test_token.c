@@ -80,7 +80,8 @@ static void issue(struct place *p, struct bytes *out)
     access_scopes_done(&scopes);
 }
 
-/* The code; outputs are left alone on failure. */
+/* The code; outputs are left alone on failure. What is refused is refused again: failures are not
+ * remembered as successes are. */
 static int read_at(struct place *p, const char *text, int64_t now, struct error *err)
 {
     struct access_identity who = {.name = "kept"};
@@ -88,6 +89,9 @@ static int read_at(struct place *p, const char *text, int64_t now, struct error 
     if (rc != 0)
         assert_string_equal(who.name, "kept");
     access_identity_done(&who);
+    struct access_identity again = {.name = "kept"};
+    assert_int_equal(token_read(p->keys, text, now, &again, err), rc);
+    access_identity_done(&again);
     return rc;
 }
 
