@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (read_token(bytes_text(&text)) == 0 || read_token(bytes_text(&token)) != 0)
         abort();
-    uint8_t *at = size > 2 ? &token.data[(data[0] << 8 | data[1]) % token.len] : NULL;
+    uint8_t *at = size > 2 ? &token.data[((size_t)data[0] << 8 | data[1]) % token.len] : NULL;
     bool changed = at && *at != data[2];
     if (changed)
         *at = data[2];

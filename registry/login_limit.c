@@ -86,7 +86,7 @@ static struct entry *find(struct login_limit *l, enum bucket bucket, const struc
                  (const char *const[]){rules[bucket].name, bucket == ADDRESS ? "" : a->user,
                                        bucket == USER ? "" : network},
                  mac);
-    struct entry *set = l->sets[(mac[16] | mac[17] << 8) % SETS], *best = &set[0];
+    struct entry *set = l->sets[(mac[16] | (unsigned)mac[17] << 8) % SETS], *best = &set[0];
     for (size_t i = 0; i < WAYS; i++) {
         if (memcmp(set[i].id, mac, sizeof set[i].id) == 0)
             return &set[i];

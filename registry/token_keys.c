@@ -364,7 +364,7 @@ static int borrow_public(struct token_keys *keys, const char *id, const uint8_t 
     pthread_mutex_lock(&keys->lock);
     int rc = refresh(keys, err);
     const struct key *key = rc == 0 ? find(keys, id) : NULL;
-    const uint8_t *slot = keys->remembered[(mac[0] | mac[1] << 8) % REMEMBERED];
+    const uint8_t *slot = keys->remembered[(mac[0] | (unsigned)mac[1] << 8) % REMEMBERED];
     if (rc == 0 && !key)
         rc = fail(err, E_NOTFOUND, "no such token key");
     *remembered = rc == 0 && password_mac_equal(slot, mac);
@@ -380,7 +380,8 @@ static void remember(struct token_keys *keys, const char *id, const uint8_t *mac
 {
     pthread_mutex_lock(&keys->lock);
     if (find(keys, id)) /* it may have been removed meanwhile */
-        memcpy(keys->remembered[(mac[0] | mac[1] << 8) % REMEMBERED], mac, PASSWORD_MAC_LEN);
+        memcpy(keys->remembered[(mac[0] | (unsigned)mac[1] << 8) % REMEMBERED], mac,
+               PASSWORD_MAC_LEN);
     pthread_mutex_unlock(&keys->lock);
 }
 
