@@ -1,4 +1,4 @@
-/* bulla trust init, show, pin: a collection's roots and roles. */
+/* bulla trust init, pin: a collection's first root, and trusting one. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -91,7 +91,7 @@ int command_trust_init(struct context *ctx, struct error *err)
     return rc ? rc : result_text(ctx, "collection", ref.repository, err);
 }
 
-/* --- show --- */
+/* --- pin --- */
 
 static int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err)
 {
@@ -103,86 +103,6 @@ static int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struc
         rc = js_set(o, "keyids", TAKE_PTR(ids), err);
     return rc ? rc : js_set(o, "threshold", js_int_new(keys->threshold), err);
 }
-
-static int show_role(struct context *ctx, const struct trust_session *s, enum tuf_type type,
-                     const struct tuf_metadata *m, struct error *err)
-{
-    char when[CLOCK_TEXT_MAX];
-    const struct tuf_role_keys *keys = tuf_root_role(tuf_trusted_root(s->view.trusted), type);
-    int64_t left = tuf_metadata_expires(m) - clock_now_s();
-    clock_format(tuf_metadata_expires(m), when);
-    say(ctx,
-        "%-10s version %" PRId64 ", expires %s (%" PRId64 " days left), %" PRId64 " of %zu keys",
-        tuf_type_name(type), tuf_metadata_version(m), when, left / 86400, keys->threshold,
-        keys->n_ids);
-    for (size_t i = 0; i < keys->n_ids; i++)
-        say(ctx, "           key %s", keys->ids[i].text);
-    if (left < 30 * 86400 && (type == TUF_ROOT || type == TUF_TARGETS))
-        note(ctx, "warning: %s expires in %" PRId64 " days", tuf_type_name(type), left / 86400);
-    CLEANUP(js_cleanup) struct js *o = js_object_new();
-    int rc = o ? js_set(o, "version", js_int_new(tuf_metadata_version(m)), err) : fail_nomem(err);
-    if (!rc)
-        rc = js_set(o, "expires", js_text_new(when), err);
-    if (!rc)
-        rc = role_keys_to_js(keys, o, err);
-    return rc ? rc : result_set(ctx, tuf_type_name(type), TAKE_PTR(o), err);
-}
-
-static int show_targets(struct context *ctx, const struct tuf_metadata *m, struct error *err)
-{
-    CLEANUP(js_cleanup) struct js *all = js_object_new();
-    int rc = all ? OK : fail_nomem(err);
-    say(ctx, "tags       %zu", tuf_targets_count(m));
-    for (size_t i = 0; !rc && i < tuf_targets_count(m); i++) {
-        struct tuf_target t;
-        char digest[DIGEST_TEXT_MAX];
-        tuf_targets_at(m, i, &t);
-        digest_format(&t.sha256, digest);
-        say(ctx, "  %-20s %s", t.name, digest);
-        rc = js_set(all, t.name, js_text_new(digest), err);
-    }
-    return rc ? rc : result_set(ctx, "tags", TAKE_PTR(all), err);
-}
-
-static int show_session(struct context *ctx, const struct trust_session *s, struct error *err)
-{
-    const struct tuf_trusted *t = s->view.trusted;
-    const struct tuf_metadata *roles[4] = {tuf_trusted_root(t), tuf_trusted_timestamp(t),
-                                           tuf_trusted_snapshot(t),
-                                           tuf_trusted_targets(t, "targets")};
-    say(ctx, "collection %s", s->collection);
-    int rc = result_text(ctx, "collection", s->collection, err);
-    for (int i = 0; !rc && i < 4; i++)
-        rc = show_role(ctx, s, (enum tuf_type)i, roles[i], err);
-    return rc ? rc : show_targets(ctx, roles[TUF_TARGETS], err);
-}
-
-static int open_session(struct context *ctx, const struct reference *ref, struct trust_session *s,
-                        struct error *err)
-{
-    struct decision decision;
-    int rc = context_policy(ctx, err);
-    if (!rc)
-        rc = policy_decide(&ctx->policy, ref, &decision, err);
-    return rc ? rc : trust_session_open(&ctx->verify, ref, &decision, s, err);
-}
-
-int command_trust_show(struct context *ctx, struct error *err)
-{
-    struct reference ref;
-    struct trust_session session;
-    int rc = repository_only(ctx->options.args[0], &ref, err);
-    ctx->verify.tofu = option_given(&ctx->options, "tofu");
-    if (!rc)
-        rc = open_session(ctx, &ref, &session, err);
-    if (rc)
-        return rc;
-    rc = show_session(ctx, &session, err);
-    trust_session_close(&session);
-    return rc;
-}
-
-/* --- pin --- */
 
 static int check_other_pin(struct context *ctx, const struct reference *ref,
                            const struct bytes *root, bool *same, struct error *err)

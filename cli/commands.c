@@ -132,6 +132,12 @@ static const struct option_spec add_signature_options[] = {
     OPTIONS_END,
 };
 
+static const struct option_spec show_options[] = {
+    {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    {"bins", 0, OPTION_FLAG, NULL, "fetch and show the bins of split roles, too"},
+    OPTIONS_END,
+};
+
 static const struct option_spec pin_options[] = {
     {"replace", 0, OPTION_FLAG, NULL, "replace another root that is pinned already"},
     OPTIONS_END,
@@ -235,7 +241,7 @@ const struct command commands[] = {
      command_run, run_notes},
     {"trust init", "REF", "start a collection: root and targets keys", trust_init_options, 1, 1, 0,
      command_trust_init, NULL},
-    {"trust show", "REF", "show a collection's keys, versions and expiry dates", verify_options, 1,
+    {"trust show", "REF", "show a collection's roles, keys, tags and expiry dates", show_options, 1,
      1, 0, command_trust_show, NULL},
     {"trust pin", "REF", "show a collection's root keys and trust them from now on", pin_options, 1,
      1, 0, command_trust_pin, NULL},

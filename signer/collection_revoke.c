@@ -47,7 +47,8 @@ int change_renew(struct draft *d, void *context, struct error *err)
         return rc;
     if (tuf_metadata_expires(root) - d->now_s <= RENEW_AHEAD_S)
         rc = draft_root(d, &tree, err);
-    return rc ? rc : draft_walk(d, renew_if_due, d, err);
+    const struct draft_walk walk = {.visit = renew_if_due, .context = d, .all_bins = true};
+    return rc ? rc : draft_walk(d, &walk, err);
 }
 
 /* --- revoke a tag --- */
@@ -155,11 +156,13 @@ static int note_found(void *context, const char *role, const char *delegator,
 static int revoke_tag(struct draft *d, const struct change_revoke *c, struct error *err)
 {
     struct removal removal = {d, c, 0};
-    int rc = draft_walk(d, note_found, &removal, err);
+    struct draft_walk walk = {.visit = note_found, .context = &removal, .tag = c->tag};
+    int rc = draft_walk(d, &walk, err);
     if (!rc && !removal.n)
         return fail(err, E_NOTFOUND, "no role vouches for '%s'", c->tag);
+    walk.visit = c->block ? forget_all_but : remove_from;
     if (!rc)
-        rc = draft_walk(d, c->block ? forget_all_but : remove_from, &removal, err);
+        rc = draft_walk(d, &walk, err);
     return rc || !c->block ? rc : block_tag(d, c->tag, err);
 }
 

@@ -34,19 +34,32 @@ void draft_begin(const struct collection_owner *owner, const struct reference *r
     memcpy(out->collection, ref->repository, sizeof out->collection);
 }
 
-int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
-               struct error *err)
+static int open_draft(const struct collection_owner *owner, const struct reference *ref,
+                      bool must_ask, struct draft *out, struct error *err)
 {
     struct decision decision;
     draft_begin(owner, ref, out);
     int rc = policy_decide(owner->verify->policy, ref, &decision, err);
     if (!rc)
-        rc = trust_session_open_for_owner(owner->verify, ref, &decision, &out->session, err);
+        rc = trust_session_open_for_owner(owner->verify, ref, &decision, must_ask, &out->session,
+                                          err);
     if (rc)
         return rc;
     out->connected = true;
     memcpy(out->collection, out->session.collection, sizeof out->collection);
     return OK;
+}
+
+int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
+               struct error *err)
+{
+    return open_draft(owner, ref, true, out, err);
+}
+
+int draft_open_to_look(const struct collection_owner *owner, const struct reference *ref,
+                       struct draft *out, struct error *err)
+{
+    return open_draft(owner, ref, false, out, err);
 }
 
 void draft_close(struct draft *d)
@@ -78,19 +91,6 @@ static struct tuf_trusted *view(const struct draft *d)
     return d->session.view.trusted;
 }
 
-int draft_fetch(struct draft *d, const char *role, const char *delegator,
-                const struct tuf_metadata **out, struct error *err)
-{
-    struct trust_session *s = &d->session;
-    *out = NULL;
-    if (!tuf_trusted_wanted(view(d), role))
-        return OK;
-    int rc = trust_need_role(&s->view, s->store, &s->source, role, delegator, err);
-    if (!rc)
-        *out = tuf_trusted_targets(view(d), role);
-    return rc;
-}
-
 static const struct tuf_metadata *find_base(const struct draft *d, const char *role)
 {
     for (size_t i = 0; i < d->n_base; i++)
@@ -102,112 +102,6 @@ static const struct tuf_metadata *find_base(const struct draft *d, const char *r
 static const struct tuf_metadata *published_root(const struct draft *d)
 {
     return d->connected ? tuf_trusted_root(view(d)) : find_base(d, "root");
-}
-
-struct walk_step {
-    const char *role, *delegator; /* borrowed from the view */
-};
-
-struct walk {
-    struct walk_step *steps;
-    size_t n, cap;
-};
-
-static void walk_done(struct walk *w)
-{
-    free(w->steps);
-}
-
-static int walk_add(struct walk *w, const char *role, const char *delegator, struct error *err)
-{
-    for (size_t i = 0; i < w->n; i++)
-        if (strcmp(w->steps[i].role, role) == 0)
-            return OK;
-    if (w->n == w->cap) {
-        size_t cap = w->cap ? 2 * w->cap : 64;
-        struct walk_step *steps = reallocarray(w->steps, cap, sizeof *steps);
-        if (!steps)
-            return fail_nomem(err);
-        w->steps = steps;
-        w->cap = cap;
-    }
-    w->steps[w->n++] = (struct walk_step){role, delegator};
-    return OK;
-}
-
-/* Bins are taken from the snapshot's list: those are all that exist. */
-static int walk_bins(const struct draft *d, struct walk *w, const struct tuf_bins *bins,
-                     const char *delegator, struct error *err)
-{
-    const struct tuf_metadata *snapshot = tuf_trusted_snapshot(view(d));
-    int rc = OK;
-    for (size_t i = 0; !rc && bins && i < tuf_snapshot_count(snapshot); i++) {
-        const char *role;
-        (void)tuf_snapshot_at(snapshot, i, &role);
-        if (tuf_bins_has(bins, role))
-            rc = walk_add(w, role, delegator, err);
-    }
-    return rc;
-}
-
-int draft_walk(struct draft *d,
-               int (*visit)(void *context, const char *role, const char *delegator,
-                            const struct tuf_metadata *metadata, struct error *err),
-               void *context, struct error *err)
-{
-    CLEANUP(walk_done) struct walk w = {.steps = NULL};
-    int rc = walk_add(&w, "targets", NULL, err);
-    for (size_t i = 0; !rc && i < w.n; i++) {
-        struct walk_step step = w.steps[i];
-        const struct tuf_metadata *m = NULL;
-        rc = draft_fetch(d, step.role, step.delegator, &m, err);
-        if (!rc)
-            rc = visit(context, step.role, step.delegator, m, err);
-        for (size_t k = 0; !rc && m && k < tuf_targets_n_delegations(m); k++)
-            rc = walk_add(&w, tuf_targets_delegation(m, k)->name, step.role, err);
-        if (!rc && m)
-            rc = walk_bins(d, &w, tuf_targets_bins(m), step.role, err);
-    }
-    return rc;
-}
-
-struct wanted {
-    const char *role;
-    const char *delegator;
-    const struct tuf_metadata *metadata;
-    bool found;
-};
-
-static int look(void *context, const char *role, const char *delegator,
-                const struct tuf_metadata *metadata, struct error *err)
-{
-    (void)err;
-    struct wanted *wanted = context;
-    if (strcmp(role, wanted->role) != 0)
-        return OK;
-    wanted->delegator = delegator;
-    wanted->metadata = metadata;
-    wanted->found = true;
-    return E_INTERRUPTED; /* ends the walk */
-}
-
-int draft_published(struct draft *d, const char *role, const struct tuf_metadata **out,
-                    const char **delegator, struct error *err)
-{
-    struct wanted wanted = {.role = role};
-    struct error why = ERROR_INIT;
-    int rc = draft_walk(d, look, &wanted, &why);
-    if (!wanted.found && !rc)
-        return fail(err, E_USAGE, "collection '%s' has no role '%s'; 'bulla trust show' lists them",
-                    d->collection, role);
-    if (!wanted.found) {
-        *err = why;
-        return rc;
-    }
-    *out = wanted.metadata;
-    if (delegator)
-        *delegator = wanted.delegator;
-    return OK;
 }
 
 /* --- next versions --- */

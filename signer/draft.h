@@ -55,6 +55,9 @@ struct draft {
 /* Opens the collection for its owner: fresh from the registry, expiry not judged. */
 int draft_open(const struct collection_owner *owner, const struct reference *ref, struct draft *out,
                struct error *err) MUST_CHECK;
+/* The same to look only: where the registry cannot be reached, at what is stored here. */
+int draft_open_to_look(const struct collection_owner *owner, const struct reference *ref,
+                       struct draft *out, struct error *err) MUST_CHECK;
 /* A draft of a collection that does not exist yet: no connection, root and targets version 1. */
 void draft_begin(const struct collection_owner *owner, const struct reference *ref,
                  struct draft *out);
@@ -78,12 +81,18 @@ int draft_fetch(struct draft *d, const char *role, const char *delegator,
                 const struct tuf_metadata **out, struct error *err) MUST_CHECK;
 /* When a file of this type expires that is signed now. */
 int64_t draft_expiry(const struct draft *d, enum tuf_type type);
-/* Visits every role that can be reached, delegators first, bins too. visit: 0, or a code that ends
- * the walk. metadata is NULL for roles that nobody has signed yet. */
-int draft_walk(struct draft *d,
-               int (*visit)(void *context, const char *role, const char *delegator,
-                            const struct tuf_metadata *metadata, struct error *err),
-               void *context, struct error *err) MUST_CHECK;
+/* Visits every role that can be reached, delegators first. A large collection has thousands of
+ * bins, each a file to fetch: say which are wanted. */
+struct draft_walk {
+    /* 0, or a code that ends the walk. metadata is NULL for roles that nobody has signed yet. */
+    int (*visit)(void *context, const char *role, const char *delegator,
+                 const struct tuf_metadata *metadata, struct error *err);
+    void *context;
+    bool all_bins;
+    bool may_miss;   /* offline, what is not stored here is visited without metadata */
+    const char *tag; /* only the bins responsible for it; NULL: none, or all */
+};
+int draft_walk(struct draft *d, const struct draft_walk *walk, struct error *err) MUST_CHECK;
 
 /* Parses all trees and finds authorities. E_INVALID: a change that no verifier would read. */
 int draft_compile(struct draft *d, struct error *err) MUST_CHECK;

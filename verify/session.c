@@ -93,7 +93,7 @@ static int refresh(struct trust_session *s, const struct decision *decision, boo
         .reuse_s = reuse && decision ? decision->refresh_s : 0,
         .max_age_s = decision ? decision->max_age_s : -1,
         .grace_s = decision ? decision->offline_grace_s : 0,
-        .must_ask = s->for_owner,
+        .must_ask = s->must_ask,
         .ignore_expiry = s->for_owner,
     };
     struct trust_view fresh;
@@ -147,10 +147,11 @@ int trust_session_open(const struct verify_options *options, const struct refere
 }
 
 int trust_session_open_for_owner(const struct verify_options *options, const struct reference *ref,
-                                 const struct decision *decision, struct trust_session *out,
-                                 struct error *err)
+                                 const struct decision *decision, bool must_ask,
+                                 struct trust_session *out, struct error *err)
 {
     memset(out, 0, sizeof *out);
     out->for_owner = true;
+    out->must_ask = must_ask;
     return open_session(options, ref, decision, out, err);
 }

@@ -66,18 +66,19 @@ struct trust_session {
     struct trust_source source;
     const struct verify_options *options;
     struct reference ref;
-    bool for_owner;   /* expiry is not judged, and only what the registry says now counts */
+    bool for_owner;   /* expiry is not judged */
+    bool must_ask;    /* only what the registry says now counts */
     bool had_history; /* this machine knew the collection before */
 };
 /* Resolves the anchor, refreshes, leaves everything open. decision: from policy_decide. */
 int trust_session_open(const struct verify_options *options, const struct reference *ref,
                        const struct decision *decision, struct trust_session *out,
                        struct error *err) MUST_CHECK;
-/* The same for whoever is about to change the collection: what has expired is shown, not refused.
- */
+/* The same for whoever looks at the collection as its owner: what has expired is shown, not
+ * refused. must_ask: changes follow, so that only what the registry says now counts. */
 int trust_session_open_for_owner(const struct verify_options *options, const struct reference *ref,
-                                 const struct decision *decision, struct trust_session *out,
-                                 struct error *err) MUST_CHECK;
+                                 const struct decision *decision, bool must_ask,
+                                 struct trust_session *out, struct error *err) MUST_CHECK;
 void trust_session_close(struct trust_session *s);
 /* The connection, opened on first use. */
 int trust_session_remote(struct trust_session *s, struct remote **out,

@@ -227,3 +227,31 @@ vouching_role() { # REF: role that vouches
     run bulla trust rotate "127.0.0.1:1/own/c" targets --new-key alice --key root --key alice
     expect 3
 }
+
+@test "trust show: the tree of roles, what each may sign and vouches for, and what expires" {
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --terminating --key targets
+    run bulla trust show "$C"
+    expect 0 "releases +delegated, not signed by anybody yet"
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice --expires 20d
+    run bulla trust show "$C"
+    expect 0 "warning: releases expires within 30 days"
+    grep -q "may sign 'v\*', terminating" <<< "$output"
+    run --separate-stderr bulla trust show "$C" --json
+    [[ $(jq -r '.roles[1] | .name, .delegator, .threshold, .terminating, (.tags | keys[])' <<< "$output" | paste -sd' ') == "releases targets 1 true v2" ]]
+    [[ $(jq '.warnings | length' <<< "$output") == 1 ]]
+}
+
+@test "what has expired is listed, marked, and renewed" {
+    command -v faketime > /dev/null || skip "faketime is not installed"
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice --expires 1h
+    ahead() { faketime -f +2h "$(command -v bulla)" --cacert "$REGISTRY_CA" "$@"; }
+    run ahead verify "$C:v2"
+    expect 1 "expired"
+    run ahead trust show "$C"
+    expect 0 "EXPIRED"
+    run ahead trust renew "$C" --key alice
+    expect 0 "releases: version 1 -> 2"
+    run ahead verify "$C:v2"
+    expect 0
+}
