@@ -141,10 +141,8 @@ static int fetch(void *ctx, const char *const *scopes, size_t n, struct bytes *t
         rc = add_query(t, scopes, n, &url, err);
         request.authorization = wallet_basic(r->wallet);
     }
-    unsigned failed = 0;
-    do
-        rc = rc ? rc : http_perform(r->http, &request, &response, err);
-    while (remote_again(r, ++failed, &response, &rc, err));
+    if (!rc) /* once: who needs the token tries all of it again, and knows how often */
+        rc = http_perform(r->http, &request, &response, err);
     if (!rc && response.status != 200)
         rc = token_refused(r, &response, err);
     if (!rc)

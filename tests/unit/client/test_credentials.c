@@ -289,6 +289,25 @@ static void endless_refusals_end(void **state)
     assert_null(strstr(f->err.message, "secret"));
 }
 
+static bool token_service_is_down(void *ctx, int fd, const struct script_request *q)
+{
+    return text_starts(q->target, "/token") ? (note(ctx, q), false) : registry(ctx, fd, q);
+}
+
+/* The wait for a token service and that for the registry are one and the same. */
+static void a_missing_token_service_is_not_waited_for_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct services *v = begin(f, "anna");
+    remote_cleanup(&f->remote);
+    script_server_stop(f->server);
+    start(f, token_service_is_down, "anna", "secret");
+    f->remote->retry =
+        (struct retry_policy){.tries = 4, .first_ms = 1, .max_ms = 2, .max_asked_s = 1};
+    assert_int_equal(get(f), E_NETWORK);
+    assert_int_equal(v->refused, 4);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -303,6 +322,7 @@ int main(void)
         CASE(scopes_add_up),
         CASE(workers_share_one_token),
         CASE(endless_refusals_end),
+        CASE(a_missing_token_service_is_not_waited_for_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
