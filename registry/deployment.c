@@ -19,6 +19,8 @@ static char *real_name(const char *path)
         CLEANUP(cleanup_free) char *real = realpath(*head ? head : "/", NULL);
         if (real)
             return text_format("%s%s", strcmp(real, "/") == 0 ? "" : real, path + (end - head));
+        if (errno == ENOMEM) /* else a link could go unseen */
+            return NULL;
         while (end > head && *--end != '/')
             ;
         *end = '\0';

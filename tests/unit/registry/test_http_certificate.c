@@ -1,6 +1,7 @@
 /* The pair in use, and what may and may not replace it. */
 #include "registry/devca.h"
 #include "registry/http_certificate.h"
+#include "tests/support/alloc_fail.h"
 #include "tests/support/scratch.h"
 
 #include "base/clock.h"
@@ -119,6 +120,25 @@ static void changes_are_seen_once_and_when_settled(void **state)
     devca_done(&ca);
 }
 
+static int open_and_reload(void *context, struct error *err)
+{
+    const struct scratch *s = context;
+    struct http_certificate *c = NULL;
+    int rc = http_certificate_open(scratch_name(s, "crt"), scratch_name(s, "key"), &c, err);
+    if (rc == 0)
+        rc = http_certificate_reload(c, err);
+    http_certificate_close(c);
+    return rc;
+}
+
+static void memory_may_run_out(void **state)
+{
+    struct devca ca = {BYTES_INIT, BYTES_INIT, BYTES_INIT, BYTES_INIT};
+    write_pair(*state, &ca);
+    alloc_fail_each(open_and_reload, *state, E_TLS);
+    devca_done(&ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +150,7 @@ int main(void)
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(changes_are_seen_once_and_when_settled, scratch_setup,
                                         scratch_teardown),
+        cmocka_unit_test_setup_teardown(memory_may_run_out, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Counting from many threads, and the text that comes of it. */
 #include "registry/metrics.h"
 #include "registry/route.h"
+#include "tests/support/alloc_fail.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -89,6 +90,19 @@ static void every_counter_has_name_and_help(void **state)
     assert_false(says(&text, "# HELP  "));
 }
 
+static int write_all(void *context, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    (void)context;
+    return metrics_write(&text, err);
+}
+
+static void memory_may_run_out(void **state)
+{
+    (void)state;
+    alloc_fail_each(write_all, NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +110,7 @@ int main(void)
         cmocka_unit_test(requests_are_sorted),
         cmocka_unit_test(labels_are_escaped),
         cmocka_unit_test(every_counter_has_name_and_help),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
