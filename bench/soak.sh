@@ -7,8 +7,8 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [[ -z ${BULLA_BUILD:-} ]]; then
     cmake --preset release -S "$top" > /dev/null
-    cmake --build "$top/build/release" --target programs > /dev/null
-    BULLA_BUILD=$top/build/release
+    cmake --build "$top/build/release" --target programs disk-shim > /dev/null
+    export BULLA_BUILD=$top/build/release
 fi
 for name in python3 "$BULLA_BUILD/bin/bulla-registry"; do
     command -v "$name" > /dev/null || {

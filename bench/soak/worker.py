@@ -524,6 +524,18 @@ class Worker(threading.Thread):
         if not refused:
             self.odd(f"DELETE blob {r.name} {digest}", answer)
 
+    def delete_all(self, r):
+        """Indexes before what they name. Whatever is refused or forgotten stays as garbage would."""
+        for _ in range(3):
+            for digest in sorted(d for d, c in r.manifests.items() if c.possible != {False}):
+                answer = self.client.request("DELETE", f"/v2/{r.name}/manifests/{digest}")
+                if answer.status in (202, 404):
+                    with r.lock:
+                        r.observed_manifest(digest, False)
+        for digest in sorted(d for d in r.manifests if True in r.manifests[d].possible):
+            self.tally.finding(f"{r.name}: manifest {digest} cannot be deleted")
+        self.client.drop()
+
     # --- where everybody works at once
 
     def common(self, _):
