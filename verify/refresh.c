@@ -108,12 +108,18 @@ static void role_file(const struct refresh *r, char *out, size_t size, int64_t v
         encoded(out, size, "", role);
 }
 
+/* wrap(), but for what says already which file it is about. */
+static int name_file(struct error *err, int rc, const char *file)
+{
+    return rc && err && text_starts(err->message, file) ? rc : wrap(err, rc, "%s", file);
+}
+
 static int accept_root(struct refresh *r, const struct bytes *root, struct error *err)
 {
     bool keys_changed = false;
     int rc = tuf_trusted_update_root(r->view->trusted, root->data, root->len, &keys_changed, err);
     if (rc)
-        return wrap(err, rc, "root");
+        return name_file(err, rc, "root");
     /* TUF 5.3.11, done as soon as the root is stored: an abort later must not lose the rotation. */
     if (keys_changed) {
         rc = trust_store_remove(r->store, "timestamp", err);
@@ -158,7 +164,9 @@ static int update_timestamp(struct refresh *r, const struct bytes *timestamp, st
                                           &changed, err);
     if (!rc && changed)
         rc = trust_store_write(r->store, "timestamp", timestamp, err);
-    return wrap(err, rc, rc == E_ROLLBACK ? "timestamp was rolled back" : "timestamp");
+    if (rc == E_ROLLBACK)
+        return wrap(err, rc, "timestamp was rolled back");
+    return name_file(err, rc, "timestamp");
 }
 
 static int update_snapshot(struct refresh *r, bool fetch, struct error *err)
@@ -178,7 +186,7 @@ static int update_snapshot(struct refresh *r, bool fetch, struct error *err)
         rc = tuf_trusted_update_snapshot(r->view->trusted, data.data, data.len, err);
     if (!rc)
         rc = trust_store_write(r->store, "snapshot", &data, err);
-    return wrap(err, rc, "snapshot");
+    return name_file(err, rc, "snapshot");
 }
 
 static int update_role(struct refresh *r, const char *role, const char *delegator, bool fetch,
