@@ -19,6 +19,8 @@ int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;
 int command_audit(char **args, struct error *err) MUST_CHECK;
 int command_scrub(char **args, struct error *err) MUST_CHECK;
+int command_backup(char **args, struct error *err) MUST_CHECK;
+int command_restore(char **args, struct error *err) MUST_CHECK;
 int command_group(char **args, struct error *err) MUST_CHECK;
 int command_api_token(char **args, struct error *err) MUST_CHECK;
 int command_token_key(char **args, struct error *err) MUST_CHECK;

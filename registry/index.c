@@ -498,6 +498,30 @@ int index_open(const char *data_dir, struct index **out, struct error *err)
     return 0;
 }
 
+int index_copy_to(struct index *ix, const char *path, struct error *err)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    int rc = db_open(ix->path, 0, &db, err);
+    return rc == 0 ? db_backup_to(db, path, err) : rc;
+}
+
+int index_identity(struct index_tx *tx, char out[33], struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    bool row = false;
+    int rc = index_query(tx, "SELECT id FROM identity", &stmt, err, "");
+    if (rc == 0)
+        rc = db_step(stmt, &row, err);
+    const char *id = rc == 0 && row ? db_column_text(stmt, 0) : NULL;
+    if (rc == 0 && (!id || strlen(id) != 32))
+        rc = fail(err, E_TAMPERED, "the index does not say which registry it is of");
+    if (rc == 0)
+        memcpy(out, id, 33);
+    if (stmt)
+        db_reset(stmt);
+    return rc;
+}
+
 void index_set_rehearsal(struct index *ix, bool on)
 {
     ix->rehearsal = on;

@@ -28,6 +28,10 @@ struct index_tx;
 /* Opens (makes, migrates) DATA_DIR/index.db; starts no thread. E_UNSUPPORTED: made by a newer
  * version. */
 int index_open(const char *data_dir, struct index **out, struct error *err) MUST_CHECK;
+/* A consistent copy of the running index as a new file `path`. E_EXISTS. */
+int index_copy_to(struct index *ix, const char *path, struct error *err) MUST_CHECK;
+/* Which registry this is: 32 hex digits, made with the index and kept by copies. */
+int index_identity(struct index_tx *tx, char out[33], struct error *err) MUST_CHECK;
 /* Starts the writer. To be called after the process confined itself. */
 int index_start(struct index *ix, struct error *err) MUST_CHECK;
 /* Waiting writes are finished first. NULL is fine. */

@@ -26,6 +26,7 @@ static const char help[] =
     "  token-key rotate                      sign logins with a new key; also: list\n"
     "  audit verify                          is the audit log whole; also: export\n"
     "  scrub [--rate BYTES/S]                read all blobs again, quarantine damaged ones\n"
+    "  backup FOLDER                         copy the data while it runs; also: restore FOLDER\n"
     "\n"
     "SUBJECT: a user, 'group:NAME', or 'anonymous', which is everybody. PATTERN: a repository,\n"
     "'prefix/*', or '*'. TIME: 90s, 15m, 24h, 30d. Lists take --json.\n"
@@ -45,6 +46,8 @@ static const struct {
                 {"token-key", command_token_key},
                 {"audit", command_audit},
                 {"scrub", command_scrub},
+                {"backup", command_backup},
+                {"restore", command_restore},
                 {"gc", command_gc}};
 
 static int run(char **args, struct error *err)

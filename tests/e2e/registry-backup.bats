@@ -1,0 +1,176 @@
+# Backup beside a running server, restore, and what both refuse.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    load ../support/registry
+    cd "$BATS_TEST_TMPDIR" || return
+    registry_start "$BATS_TEST_TMPDIR/r"
+    CONFIG=$BATS_TEST_TMPDIR/r/registry.yaml
+}
+
+teardown() {
+    load ../support/registry
+    [[ ${pid:-} ]] && kill "$pid" 2> /dev/null
+    registry_stop
+}
+
+backup() {
+    bulla-registry backup --config "$CONFIG" "$@"
+}
+
+restore() {
+    bulla-registry restore --config "$CONFIG" "$@"
+}
+
+# The server stops, its data goes, and a restored registry takes its place.
+replace_by() {
+    registry_stop
+    rm -rf r/data
+    restore "$1" > restored
+    registry_start "$BATS_TEST_TMPDIR/r"
+}
+
+@test "a backup made while others push restores to a whole registry" {
+    head -c 3000000 /dev/urandom > big
+    big=$(push_blob b/app big)
+    first=$(push_image b/app v1)
+    (while :; do push_image b/app "t$RANDOM" "$RANDOM" > /dev/null 2>&1 || exit; done) 3>&- &
+    pid=$!
+    run -0 backup copy
+    [[ $output == *"bulla-signer backup"* ]]
+    kill "$pid"
+    wait "$pid" || true
+    pid=
+    after=$(push_image b/app after)
+    replace_by copy
+    grep -q 'bulla-registry serve' restored
+    registry_curl "/v2/b/app/blobs/$big" | cmp - big
+    [[ $(digest_of <(registry_curl /v2/b/app/manifests/v1)) == "$first" ]]
+    [[ $(registry_status "/v2/b/app/manifests/$after") == 404 ]]
+    for tag in $(registry_curl /v2/b/app/tags/list | jq -r '.tags[]'); do
+        for d in $(registry_curl "/v2/b/app/manifests/$tag" | jq -r '.config.digest, .layers[].digest'); do
+            [[ $(registry_status "/v2/b/app/blobs/$d") == 200 ]]
+        done
+    done
+    push_image b/app again > /dev/null
+    run -0 bulla-registry audit verify --config "$CONFIG"
+    bulla-registry audit export --log changes --config "$CONFIG" | grep -q '"event":"registry.restore","result":"done"'
+    run -0 bulla-registry scrub --config "$CONFIG"
+    # No key and no password went along.
+    [[ -z $(find copy -name '*key*' -o -name passphrase) ]]
+    run ! grep -rq "$REGISTRY_PASSWORD" copy
+}
+
+@test "later backups into the same folder add what is new and forget what is gone" {
+    push_image b/app v1 > /dev/null # three blobs
+    echo loose > f1
+    push_blob b/app f1 > /dev/null
+    backup copy --json | jq -e '.blobs == 4 and .newBlobs == 4'
+    [[ $(stat -c %h "$(find copy/blobs -type f | head -n 1)") == 2 ]] # linked, not copied
+    echo more > f2
+    push_blob b/app f2 > /dev/null
+    backup copy --json --verify | jq -e '.blobs == 5 and .newBlobs == 1'
+    [[ $(find copy -maxdepth 1 -name 'state-*' | wc -l) == 1 ]]
+    sed -i '/^gc:/,/lease:/s/lease: .*/lease: 1s/' "$CONFIG"
+    registry_stop
+    sleep 2.1
+    bulla-registry gc --config "$CONFIG"
+    backup copy --json --copy | jq -e '.blobs == 3 and .newBlobs == 0'
+    [[ $(find copy/blobs -type f | wc -l) == 3 ]]
+    rm -rf r/data
+    restore copy
+}
+
+@test "a backup that was cut off leaves the one before whole" {
+    first=$(push_image b/app v1)
+    backup copy > /dev/null
+    for i in $(seq 20); do head -c 300000 /dev/urandom > f; push_blob b/app f > /dev/null; done
+    for i in 1 2 3 4; do
+        bulla-registry backup --copy --config "$CONFIG" copy > /dev/null 2>&1 3>&- &
+        pid=$!
+        sleep "0.0$i"
+        kill -9 "$pid" 2> /dev/null || true
+        wait "$pid" || true
+        cp -a copy "copy$i"
+    done
+    pid=
+    registry_stop
+    for i in 1 2 3 4; do
+        rm -rf r/data
+        restore "copy$i"
+    done
+    registry_start "$BATS_TEST_TMPDIR/r"
+    [[ $(digest_of <(registry_curl /v2/b/app/manifests/v1)) == "$first" ]]
+    backup copy --json | jq -e '.lacking == 0'
+}
+
+@test "restore never touches data that is there, and never shows a damaged backup" {
+    push_image b/app v1 > /dev/null
+    backup --copy copy > /dev/null
+    run -3 restore copy
+    [[ $output == *"is not empty"* ]]
+    registry_stop
+    mv r/data kept
+    cp -a copy good
+    file=$(find copy/blobs -type f | head -n 1)
+    chmod u+w "$file"
+    printf 'x' | dd of="$file" bs=1 seek=3 conv=notrunc status=none
+    run -1 restore copy
+    [[ $output == *"blob sha256:"* && ! -e r/data ]]
+    rm -f "$file"
+    run -1 restore copy
+    [[ $output == *"missing in the backup"* && ! -e r/data ]]
+    rm -rf copy && cp -a good copy
+    sed -i 's/"who":"admin"/"who":"other"/' copy/state-*/audit/changes-*.jsonl
+    run -1 restore copy
+    [[ $output == *"audit log"*"record"* && ! -e r/data ]]
+    rm -rf copy && cp -a good copy
+    printf 'x' | dd of="$(echo copy/state-*/index.db)" bs=1 seek=5000 conv=notrunc status=none
+    run -1 restore copy
+    [[ $output == *"index"* && ! -e r/data ]]
+    rm -rf copy && cp -a good copy
+    rm copy/backup.json
+    run -3 restore copy
+    [[ $output == *"no finished backup"* && ! -e r/data ]]
+    restore good
+    run -0 bulla-registry audit verify --config "$CONFIG"
+}
+
+@test "a backup takes no damaged blob, and says that it lacks it" {
+    head -c 100000 /dev/urandom > f
+    digest=$(push_blob b/app f)
+    push_image b/app v1 > /dev/null
+    file=r/data/blobs/sha256/${digest:7:2}/${digest#sha256:}
+    chmod u+w "$file"
+    printf 'xy' | dd of="$file" bs=1 seek=3 conv=notrunc status=none
+    run -1 backup copy
+    [[ $output == *"scrub"* && -z $(find copy/blobs -name "${digest#sha256:}") ]]
+    replace_by copy
+    [[ $(registry_status "/v2/b/app/blobs/$digest") == 404 ]]
+    [[ $(registry_status /v2/b/app/manifests/v1) == 200 ]]
+    [[ $(push_blob b/app f) == "$digest" ]]
+    registry_curl "/v2/b/app/blobs/$digest" | cmp - f
+}
+
+@test "backups refuse foreign folders, one another, and nothing at all" {
+    backup copy > /dev/null
+    mkdir other && touch other/file
+    run -3 backup other
+    [[ $output == *"is not empty and no backup"* ]]
+    registry_init "$BATS_TEST_TMPDIR/r2"
+    run -3 bulla-registry backup --config r2/registry.yaml copy
+    [[ $output == *"another registry"* ]]
+    exec 8> copy/lock
+    flock 8
+    run -3 backup copy
+    [[ $output == *"locked"* ]]
+    exec 8>&-
+    rm -rf r2/data && mkdir r2/data
+    run -3 bulla-registry backup --config r2/registry.yaml new
+    [[ $output == *"holds no registry"* && ! -e new ]]
+    run -2 bulla-registry backup --config "$CONFIG"
+    run -3 restore nowhere
+    run -0 bulla-registry backup --help
+    run -0 bulla-registry restore --help
+}
