@@ -10,7 +10,7 @@ build=(build-essential ca-certificates cmake ninja-build openssl pkg-config
     libsqlite3-dev libssl-dev libyaml-dev libzstd-dev)
 demo=(busybox-static curl debian-archive-keyring faketime iproute2 jq mmdebstrap opensc passt skopeo softhsm2
     sqlite3 uidmap xz-utils zstd)
-test=(bats binutils ccache clang clang-format clang-tidy cppcheck docker-registry git libclang-rt-14-dev nginx-light
+test=(buildah bats binutils ccache clang clang-format clang-tidy cppcheck docker-registry git libclang-rt-14-dev nginx-light
     podman procps python3 python3-prometheus-client shellcheck strace umoci universal-ctags valgrind)
 
 case ${1:-build} in
