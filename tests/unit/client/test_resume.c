@@ -504,6 +504,32 @@ static void a_changed_source_is_noticed_when_it_goes_on(void **state)
     assert_int_equal(g->cancels, 1);
 }
 
+/* The session has everything and only its end is missing: no byte is sent again, and still what we
+ * have here is compared with what was promised. */
+static void a_full_session_is_only_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct registry *g = begin(f);
+    CLEANUP(upload_memo_done) struct upload_memo m = UPLOAD_MEMO_INIT;
+    for (int wrong = 0; wrong < 2; wrong++) {
+        g->session_gone = g->has_blob = false;
+        bytes_clear(&g->session);
+        assert_int_equal(bytes_append(&g->session, g->blob, SIZE, NULL), OK);
+        assert_int_equal(
+            upload_memo_open(f->store, f->remote->base.authority, REPO, &g->d.digest, &m, &f->err),
+            OK);
+        assert_int_equal(upload_memo_write(&m, UPLOADS "7", &f->err), OK);
+        upload_memo_done(&m);
+        g->blob[5] ^= (uint8_t)wrong;
+        assert_int_equal(upload(g, NULL, NULL), wrong ? E_DIGEST : OK);
+        assert_int_equal(g->puts, 1);
+        assert_int_equal(g->has_blob, !wrong);
+    }
+    assert_int_equal(g->posts, 0);
+    assert_int_equal(g->patches, 0);
+    assert_int_equal(g->cancels, 1);
+}
+
 static void sessions_stay_with_the_registry(void **state)
 {
     struct fixture *f = *state;
@@ -678,6 +704,7 @@ int main(void)
         CASE(spoilt_sessions_start_again),
         CASE(a_lost_answer_is_looked_for),
         CASE(a_changed_source_is_noticed_when_it_goes_on),
+        CASE(a_full_session_is_only_ended),
         CASE(sessions_stay_with_the_registry),
         CASE(memos_are_hints),
         CASE(mounts_send_nothing),
