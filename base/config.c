@@ -1,4 +1,5 @@
 #include "base/config.h"
+#include "base/config_rules.h"
 
 #include "base/file.h"
 
@@ -32,8 +33,9 @@ struct raw {
         char *socket;
     } metrics;
     struct {
-        char *interval, *lease;
+        char *interval, *lease, *retention_interval;
     } gc;
+    struct raw_rules rules;
     struct {
         char *level, *format;
     } log;
@@ -86,8 +88,9 @@ static const cyaml_schema_field_t limits_fields[] = {
     CYAML_FIELD_END};
 static const cyaml_schema_field_t metrics_fields[] = {PART(metrics, "socket", socket),
                                                       CYAML_FIELD_END};
-static const cyaml_schema_field_t gc_fields[] = {PART(gc, "interval", interval),
-                                                 PART(gc, "lease", lease), CYAML_FIELD_END};
+static const cyaml_schema_field_t gc_fields[] = {
+    PART(gc, "interval", interval), PART(gc, "lease", lease),
+    PART(gc, "retentionInterval", retention_interval), CYAML_FIELD_END};
 static const cyaml_schema_field_t log_fields[] = {PART(log, "level", level),
                                                   PART(log, "format", format), CYAML_FIELD_END};
 static const cyaml_schema_field_t audit_fields[] = {
@@ -104,6 +107,11 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
     CYAML_FIELD_MAPPING("metrics", CYAML_FLAG_OPTIONAL, struct raw, metrics, metrics_fields),
     CYAML_FIELD_MAPPING("gc", CYAML_FLAG_OPTIONAL, struct raw, gc, gc_fields),
+    CYAML_FIELD_MAPPING("tags", CYAML_FLAG_OPTIONAL, struct raw, rules.tags, config_tags_fields),
+    CYAML_FIELD_SEQUENCE("retention", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw,
+                         rules.retention, &config_retention_entry, 0, CONFIG_RULES_MAX),
+    CYAML_FIELD_SEQUENCE("quotas", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw,
+                         rules.quotas, &config_quota_entry, 0, CONFIG_RULES_MAX),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
     CYAML_FIELD_MAPPING("scrub", CYAML_FLAG_OPTIONAL, struct raw, scrub, scrub_fields),
     CYAML_FIELD_MAPPING("audit", CYAML_FLAG_OPTIONAL, struct raw, audit, audit_fields),
@@ -389,6 +397,8 @@ static const struct leaf leaves[] = {
      sizeof((struct sockaddr_un *)0)->sun_path - 1, NULL},
     {"gc", "interval", AT(gc.interval), TO(gc.interval_s), KIND_DURATION, "5m", 1, YEAR, NULL},
     {"gc", "lease", AT(gc.lease), TO(gc.lease_s), KIND_DURATION, "24h", 1, YEAR, NULL},
+    {"gc", "retentionInterval", AT(gc.retention_interval), TO(gc.retention_interval_s),
+     KIND_DURATION, "1h", 1, YEAR, NULL},
     {"log", "level", AT(log.level), TO(log.level), KIND_CHOICE, "info", 0, 0, levels},
     {"log", "format", AT(log.format), TO(log.form), KIND_CHOICE, "text", 0, 0, formats},
     {"scrub", "interval", AT(scrub.interval), TO(scrub.interval_s), KIND_DURATION, "7d", 0, YEAR,
@@ -602,6 +612,8 @@ static int load(const char *path, struct server_config *out, struct error *err)
         rc = parse(&text, &raw, err);
     if (!rc)
         rc = convert(bytes_text(&text), raw, folder, out, err);
+    if (!rc)
+        rc = config_rules_convert(&raw->rules, bytes_text(&text), &out->rules, err);
     const cyaml_config_t config = {.mem_fn = allocate};
     (void)cyaml_free(&config, &schema, raw, 0);
     return wrap(err, rc, "%s", path);
@@ -637,6 +649,7 @@ void server_config_done(struct server_config *config)
                             &config->access.public_host};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         cleanup_free(owned[i]);
+    config_rules_done(&config->rules);
 }
 
 static const char *fallback_of(const char *section, const char *key)
@@ -699,6 +712,17 @@ static const struct {
      "yet.\ngc:\n",
      "gc", "interval"},
     {"", "gc", "lease"},
+    {"", "gc", "retentionInterval"},
+    {"\n# Tags that, once set, stay what they are. Patterns with * are quoted.\n"
+     "#tags:\n#  immutable:\n#    - repository: \"acme/*\"\n#      pattern: \"v*\"\n"
+     "\n# What is removed by itself; the first rule that fits a repository is its rule. Signed "
+     "and\n"
+     "# immutable tags stay. See what would go: bulla-registry retention --dry-run --config FILE\n"
+     "#retention:\n#  - repository: \"ci/*\"\n#    keepLast: 10\n#    keepWithin: 30d\n"
+     "#    keepTags: [\"release-*\"]\n#    deleteUntagged: 7d\n"
+     "\n# What all repositories below a name may hold together; \"*\" is all of them.\n"
+     "#quotas:\n#  - prefix: acme\n#    bytes: 100g\n#    repositories: 50\n",
+     NULL, NULL},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},
     {"\n# Every blob is read again that often (0: never), at so many bytes per second (0: as fast "

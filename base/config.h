@@ -16,6 +16,33 @@
 
 enum config_audit { CONFIG_AUDIT_ALL, CONFIG_AUDIT_CHANGES };
 
+/* Lists. Repositories: "acme/app", "acme/" and a star for all below, or a star. Tags: any pattern
+ * of letters, digits, . _ - with the wildcards * and ?. */
+struct config_immutable {
+    char *repository, *pattern;
+};
+struct config_retention {
+    char *repository;
+    uint32_t keep_last;    /* newest tags; 0: not asked for */
+    int64_t keep_within_s; /* tags set since then; -1: not asked for */
+    char **keep_tags;      /* patterns that are always kept */
+    size_t n_keep_tags;
+    int64_t delete_untagged_s; /* manifests that nothing has named for so long; -1: all stay */
+};
+struct config_quota {
+    char *prefix;          /* of names, in whole components; "": of all */
+    uint64_t bytes;        /* 0: any */
+    uint32_t repositories; /* 0: any */
+};
+struct config_rules {
+    struct config_immutable *immutable;
+    size_t n_immutable;
+    struct config_retention *retention; /* the first that fits a repository is its rule */
+    size_t n_retention;
+    struct config_quota *quotas;
+    size_t n_quotas;
+};
+
 /* Strings are owned by the struct; paths are absolute. Life-times in seconds, sizes in bytes. */
 struct server_config {
     char *file;           /* the file itself */
@@ -59,7 +86,9 @@ struct server_config {
     struct {
         int64_t interval_s;
         int64_t lease_s;
+        int64_t retention_interval_s;
     } gc;
+    struct config_rules rules;
     struct {
         enum log_level level;
         enum log_form form;

@@ -15,6 +15,7 @@
 #include "registry/http_server.h"
 #include "registry/index_accounts.h"
 #include "registry/index_content.h"
+#include "registry/quota.h"
 #include "registry/route.h"
 #include "registry/token_keys.h"
 #include "registry/uploads.h"
@@ -57,10 +58,13 @@ struct api_call {
     bool in_chunk;              /* the body is a chunk that ends before chunk_end */
     uint64_t chunk_end;         /* offset in the upload */
     uint64_t ignored;           /* bytes of a body that means nothing */
-    uint64_t blob_size;         /* of a blob whose range was asked for */
-    struct digest digest;       /* promised by the caller; DIGEST_NONE: none yet */
-    uint64_t audit_seq;         /* the record of a change that was begun; 0: no change */
-    bool audited;               /* its result is recorded */
+    bool limited;               /* …and more than `room` bytes in all are over a quota */
+    uint64_t room;
+    struct quota_excess quota; /* which */
+    uint64_t blob_size;        /* of a blob whose range was asked for */
+    struct digest digest;      /* promised by the caller; DIGEST_NONE: none yet */
+    uint64_t audit_seq;        /* the record of a change that was begun; 0: no change */
+    bool audited;              /* its result is recorded */
 };
 
 struct api_operation {
@@ -103,6 +107,13 @@ int api_want_body(struct api_call *c, size_t max, struct error *err) MUST_CHECK;
 /* 200 with the stored bytes of a manifest. */
 int api_reply_manifest(struct api_call *c, const struct index_manifest *row,
                        struct error *err) MUST_CHECK;
+
+/* Before a body: whether an upload of `len` bytes may still come, as far as that can be known, and
+ * from then on api_quota_receive for what it has become. E_DENIED. */
+int api_quota_admit(struct api_call *c, uint64_t len, struct error *err) MUST_CHECK;
+int api_quota_receive(struct api_call *c, uint64_t len, struct error *err) MUST_CHECK;
+/* The failure rc says which quota it was, if it was one. */
+int api_quota_refuse(struct api_call *c, const struct quota_excess *excess, int rc);
 
 /* HEAD by a caller who may push here: what it was told of stays for as long as a lease lasts.
  * E_NOTFOUND: it went meanwhile. */

@@ -7,7 +7,9 @@
 #include "registry/http_text.h"
 #include "registry/index_gc.h"
 #include "registry/index_trust.h"
+#include "registry/quota.h"
 #include "registry/scrub.h"
+#include "registry/tag_rules.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -100,6 +102,7 @@ struct put {
     const struct descriptor *missing[MISSING_MAX];
     size_t n_missing;
     bool refused; /* the tag is not in the state that was asked for */
+    struct quota_excess quota;
 };
 
 static void put_done(struct put *put)
@@ -266,28 +269,45 @@ static int check_condition(struct index_tx *tx, struct put *put, struct error *e
                         : 0;
 }
 
+static int set_tags(struct index_tx *tx, const struct put *put, int64_t repository,
+                    struct error *err)
+{
+    const struct config_rules *rules = &put->call->registry->config->rules;
+    const char *name = put->call->route.repository, *tag = bytes_text(&put->tags);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < put->n_tags; i++, tag += strlen(tag) + 1) {
+        rc = tag_check_set(tx, rules, name, tag, &put->row.digest, err);
+        if (rc == 0)
+            rc = index_tag_set(tx, repository, tag, &put->row.digest, err);
+    }
+    return rc;
+}
+
 static int record_manifest(struct index_tx *tx, void *arg, struct error *err)
 {
     struct put *put = arg;
+    const struct config_rules *rules = &put->call->registry->config->rules;
+    const char *name = put->call->route.repository;
+    struct index_usage before;
     int64_t repository = 0;
     put->n_missing = 0;
     put->refused = false;
     int rc = gc_reclaim(put->call->registry->blobs, &put->row.digest, err);
     if (rc == 0)
+        rc = quota_before(tx, rules, name, &before, err);
+    if (rc == 0)
         rc = check_all_present(tx, put, err);
     if (rc == 0)
         rc = check_condition(tx, put, err);
     if (rc == 0)
-        rc = index_repository_make(tx, put->call->route.repository, &repository, err);
+        rc = index_repository_make(tx, name, &repository, err);
     if (rc == 0)
         rc = index_manifest_put(tx, repository, &put->row, put->manifest, err);
-    const char *tag = bytes_text(&put->tags);
-    for (size_t i = 0; rc == 0 && i < put->n_tags; i++, tag += strlen(tag) + 1)
-        rc = index_tag_set(tx, repository, tag, &put->row.digest, err);
     if (rc == 0)
-        rc = index_lease_begin(tx, put->call->route.repository, &put->row.digest, clock_now_s(),
-                               err);
-    return rc;
+        rc = set_tags(tx, put, repository, err);
+    if (rc == 0)
+        rc = quota_check(tx, rules, name, &before, &put->quota, err);
+    return rc == 0 ? index_lease_begin(tx, name, &put->row.digest, clock_now_s(), err) : rc;
 }
 
 /* One entry for each thing that is not here. */
@@ -331,6 +351,8 @@ static int store_manifest(struct api_call *c, struct put *put, struct error *err
     }
     if (rc == E_INVALID && put->n_missing > 0)
         report_missing(c, put);
+    if (rc == E_DENIED)
+        return api_quota_refuse(c, &put->quota, rc);
     return rc == E_INVALID ? api_fail(c, "MANIFEST_INVALID", rc) : rc;
 }
 
@@ -372,11 +394,15 @@ static int put_manifest(struct api_call *c, struct error *err)
 
 static int remove_manifest(struct index_tx *tx, void *arg, struct error *err)
 {
-    const struct route *route = arg;
+    const struct api_call *c = arg;
+    const struct route *route = &c->route;
     int64_t repository = 0;
     int rc = index_repository_find(tx, route->repository, &repository, err);
     if (rc == 0)
         rc = index_trust_check_unsigned(tx, repository, route->tag, &route->digest, err);
+    if (rc == 0)
+        rc = tag_check_remove(tx, &c->registry->config->rules, route->repository, route->tag,
+                              &route->digest, err);
     if (rc != 0)
         return rc;
     return route->tag[0] ? index_tag_remove(tx, repository, route->tag, err)
@@ -385,7 +411,7 @@ static int remove_manifest(struct index_tx *tx, void *arg, struct error *err)
 
 static int delete_manifest(struct api_call *c, struct error *err)
 {
-    int rc = index_write(c->registry->index, remove_manifest, &c->route, err);
+    int rc = index_write(c->registry->index, remove_manifest, c, err);
     if (rc == E_NOTFOUND)
         return manifest_unknown(c, rc);
     http_reply_status(c->http, 202);

@@ -25,19 +25,26 @@ struct link {
     const char *from; /* mounted from there; NULL: stored by this call */
     const struct digest *digest;
     int64_t size;
+    const struct config_rules *rules;
+    struct quota_excess quota;
 };
 
 static int add_link(struct index_tx *tx, void *arg, struct error *err)
 {
-    const struct link *link = arg;
+    struct link *link = arg;
+    struct index_usage before;
     int64_t repository = 0;
     /* Clean-up may have been here since the caller looked. */
     int rc = link->from ? index_link_find(tx, link->from, link->digest, NULL, err)
                         : gc_reclaim(link->blobs, link->digest, err);
     if (rc == 0)
+        rc = quota_before(tx, link->rules, link->repository, &before, err);
+    if (rc == 0)
         rc = index_repository_make(tx, link->repository, &repository, err);
     if (rc == 0)
         rc = index_link_add(tx, repository, link->digest, link->size, err);
+    if (rc == 0)
+        rc = quota_check(tx, link->rules, link->repository, &before, &link->quota, err);
     return rc == 0 ? index_lease_begin(tx, link->repository, link->digest, clock_now_s(), err) : rc;
 }
 
@@ -112,6 +119,8 @@ static int begin_post(struct api_call *c, struct error *err)
     if (rc == 0 && c->digest.alg != DIGEST_NONE)
         rc = check_blob_size(c, len > 0 ? (uint64_t)len : 0, err);
     if (rc == 0 && c->digest.alg != DIGEST_NONE)
+        rc = api_quota_admit(c, len > 0 ? (uint64_t)len : 0, err);
+    if (rc == 0 && c->digest.alg != DIGEST_NONE)
         rc = blobs_begin(c->registry->blobs, c->digest.alg, &c->upload, err);
     return rc;
 }
@@ -137,6 +146,8 @@ static int append_data(struct api_call *c, const void *data, size_t len, struct 
     }
     uint64_t have = blobs_upload_len(c->upload);
     int rc = check_blob_size(c, have + len, err);
+    if (rc == 0)
+        rc = api_quota_receive(c, have + len, err);
     if (rc == 0 && c->in_chunk && len > c->chunk_end - have)
         rc = chunk_length_wrong(c, err);
     return rc == 0 ? blobs_append(c->registry->blobs, c->upload, data, len, err) : rc;
@@ -145,10 +156,16 @@ static int append_data(struct api_call *c, const void *data, size_t len, struct 
 static int mount_blob(struct api_call *c, const struct digest *d, struct error *err)
 {
     char from[REFERENCE_REPOSITORY_MAX + 1];
-    struct link link = {c->registry->blobs, c->route.repository, from, d, 0};
+    struct link link = {.blobs = c->registry->blobs,
+                        .repository = c->route.repository,
+                        .from = from,
+                        .digest = d,
+                        .rules = &c->registry->config->rules};
     int rc = find_in_other(c, d, from, &link.size, err);
     if (rc == 0)
         rc = index_write(c->registry->index, add_link, &link, err);
+    if (rc == E_DENIED)
+        return api_quota_refuse(c, &link.quota, rc);
     return rc == 0 ? reply_created(c, d, err) : rc;
 }
 
@@ -184,8 +201,11 @@ static int end_with_commit(struct api_call *c, struct error *err)
 static int commit_upload(struct api_call *c, struct error *err)
 {
     struct registry *r = c->registry;
-    struct link link = {r->blobs, c->route.repository, NULL, &c->digest,
-                        (int64_t)blobs_upload_len(c->upload)};
+    struct link link = {.blobs = r->blobs,
+                        .repository = c->route.repository,
+                        .digest = &c->digest,
+                        .size = (int64_t)blobs_upload_len(c->upload),
+                        .rules = &r->config->rules};
     unsigned ticket = gate_enter(r->commits);
     int rc = end_with_commit(c, err);
     if (rc == 0) {
@@ -194,6 +214,8 @@ static int commit_upload(struct api_call *c, struct error *err)
             gc_suspect(r->index, &c->digest);
     }
     gate_leave(r->commits, ticket);
+    if (rc == E_DENIED)
+        return api_quota_refuse(c, &link.quota, rc);
     return rc == 0 ? reply_created(c, &c->digest, err) : rc;
 }
 
@@ -211,8 +233,12 @@ static int finish_post(struct api_call *c, struct error *err)
         if (rc != E_NOTFOUND)
             return rc;
     }
+    /* Better told now than after a gigabyte. */
     struct upload_owner owner = owner_of(c);
-    rc = uploads_begin(c->registry->uploads, &owner, id, err);
+    rc = api_quota_admit(c, 0, err);
+    api_read_end(c);
+    if (rc == 0)
+        rc = uploads_begin(c->registry->uploads, &owner, id, err);
     return rc == 0 ? reply_session(c, 202, id, 0, err) : rc;
 }
 
@@ -234,7 +260,10 @@ static int check_chunk(struct api_call *c, struct error *err)
     const char *range = http_request_header(c->http, "Content-Range");
     int64_t announced = http_request_content_length(c->http);
     uint64_t first = 0, last = 0, have = blobs_upload_len(c->upload);
-    int rc = check_blob_size(c, have + (announced > 0 ? (uint64_t)announced : 0), err);
+    uint64_t len = have + (announced > 0 ? (uint64_t)announced : 0);
+    int rc = check_blob_size(c, len, err);
+    if (rc == 0)
+        rc = api_quota_admit(c, len, err);
     if (rc != 0 || !range)
         return rc;
     rc = http_content_range_parse(range, &first, &last, err);

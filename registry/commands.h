@@ -14,6 +14,7 @@
 int command_init(char **args, struct error *err) MUST_CHECK;
 int command_serve(char **args, struct error *err) MUST_CHECK;
 int command_config(char **args, struct error *err) MUST_CHECK;
+int command_retention(char **args, struct error *err) MUST_CHECK;
 int command_gc(char **args, struct error *err) MUST_CHECK;
 int command_user(char **args, struct error *err) MUST_CHECK;
 int command_grant(char **args, struct error *err) MUST_CHECK;

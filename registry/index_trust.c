@@ -187,6 +187,11 @@ int index_trust_target_find(struct index_tx *tx, const char *repository, const c
     return rc == E_NOTFOUND ? fail(err, rc, "no such signed target") : rc;
 }
 
+/* The digest ?2 and all that need it. */
+#define NEEDS                                                                                      \
+    "up(digest) AS (SELECT ?2 UNION SELECT f.parent FROM reference f JOIN up"                      \
+    " ON f.child = up.digest WHERE f.repository = ?1) "
+
 int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
                                const struct digest *d, struct error *err)
 {
@@ -196,23 +201,33 @@ int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const ch
                                   " AND name = ?2 LIMIT 1",
                                   &stmt, err, "it", repository, tag)
                     : index_query(tx,
-                                  "WITH RECURSIVE up(digest) AS (VALUES(?2) UNION"
-                                  " SELECT f.parent FROM reference f JOIN up ON f.child = up.digest"
-                                  " WHERE f.repository = ?1)"
-                                  " SELECT 1 FROM up JOIN trust_target t"
+                                  "WITH RECURSIVE " NEEDS "SELECT 1 FROM up JOIN trust_target t"
                                   " ON t.repository = ?1 AND t.digest = up.digest LIMIT 1",
                                   &stmt, err, "id", repository, d);
     if (rc == 0)
         rc = expect_row(stmt, E_NOTFOUND, err);
-    if (rc == E_NOTFOUND)
-        return 0;
-    return rc != 0 ? rc : fail(err, E_DENIED, "it is signed: revoke first");
+    if (rc == 0)
+        return fail(err, E_DENIED, "it is signed: revoke first");
+    if (rc != E_NOTFOUND || tag[0])
+        return rc == E_NOTFOUND ? 0 : rc;
+    rc = index_query(tx,
+                     "WITH RECURSIVE " NEEDS "SELECT 1 FROM up JOIN trust_hold h"
+                     " ON h.repository = ?1 AND h.digest = up.digest LIMIT 1",
+                     &stmt, err, "id", repository, d);
+    if (rc == 0)
+        rc = expect_row(stmt, E_NOTFOUND, err);
+    if (rc == 0)
+        return fail(err, E_CONFLICT,
+                    "a publication that may sign it is under way: try again later");
+    return rc == E_NOTFOUND ? 0 : rc;
 }
 
 int index_trust_all_due(struct index_tx *tx, struct error *err)
 {
-    return index_change(tx, "UPDATE trust_timestamp SET issued_s = 0, expires_s = 0", NULL, err,
-                        "");
+    return index_change(tx,
+                        "UPDATE trust_timestamp SET issued_s = 0, expires_s = 0, retry_s = 0,"
+                        " failures = 0",
+                        NULL, err, "");
 }
 
 int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
@@ -250,4 +265,27 @@ int index_trust_put_off(struct index_tx *tx, const char *repository, int64_t now
                         " WHERE next_s < ?2"
                         " AND repository = (SELECT id FROM repository WHERE name = ?1)",
                         NULL, err, "tii", repository, now_s, shift_max);
+}
+
+/* --- publications under way --- */
+
+int index_trust_hold(struct index_tx *tx, const struct index_trust_hold *hold,
+                     const struct digest *d, struct error *err)
+{
+    return index_change(tx,
+                        "INSERT INTO trust_hold(repository, digest, publication, until_s)"
+                        " SELECT id, ?2, ?3, ?4 FROM repository WHERE name = ?1"
+                        " ON CONFLICT DO NOTHING",
+                        NULL, err, "tdii", hold->repository, d, hold->publication, hold->until_s);
+}
+
+int index_trust_release(struct index_tx *tx, int64_t publication, struct error *err)
+{
+    return index_change(tx, "DELETE FROM trust_hold WHERE publication = ?1", NULL, err, "i",
+                        publication);
+}
+
+int index_trust_release_old(struct index_tx *tx, int64_t now_s, struct error *err)
+{
+    return index_change(tx, "DELETE FROM trust_hold WHERE until_s <= ?1", NULL, err, "i", now_s);
 }

@@ -50,13 +50,12 @@ int index_trust_targets_prune(struct index_tx *tx, int64_t repository,
 int index_trust_target_find(struct index_tx *tx, const char *repository, const char *name,
                             const struct digest *d, struct error *err) MUST_CHECK;
 /* E_DENIED ("revoke first") where the tag (not "") or the digest, or an index that needs the
- * digest, is signed. */
+ * digest, is signed; E_CONFLICT where a publication under way may sign it. */
 int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
                                const struct digest *d, struct error *err) MUST_CHECK;
 
 /* Every timestamp counts as due: the signing service may know newer ones. */
 int index_trust_all_due(struct index_tx *tx, struct error *err) MUST_CHECK;
-/* Names of repositories whose timestamp has less than half its life left at now_s, at most max. */
 /* Names of repositories whose timestamp has less than half its life left at now_s, and that were
  * not put off beyond now_s: at most max, longest due first. */
 int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
@@ -66,5 +65,20 @@ int index_trust_due(struct index_tx *tx, int64_t now_s, size_t max,
  * failure, and so on up to a twentieth of its life. A new timestamp ends that. */
 int index_trust_put_off(struct index_tx *tx, const char *repository, int64_t now_s,
                         struct error *err) MUST_CHECK;
+
+/*
+ * From before the signing service is asked until what it signed is stored, the manifests that a
+ * publication names must not be removed: once signed, the set cannot be refused any more. A hold
+ * whose publication was cut off ends at until_s.
+ */
+struct index_trust_hold {
+    const char *repository;
+    int64_t publication; /* a random number of its own */
+    int64_t until_s;
+};
+int index_trust_hold(struct index_tx *tx, const struct index_trust_hold *hold,
+                     const struct digest *d, struct error *err) MUST_CHECK;
+int index_trust_release(struct index_tx *tx, int64_t publication, struct error *err) MUST_CHECK;
+int index_trust_release_old(struct index_tx *tx, int64_t now_s, struct error *err) MUST_CHECK;
 
 #endif

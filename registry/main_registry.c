@@ -14,6 +14,7 @@ static const char help[] =
     "  gc [--dry-run] [--why DIGEST] [--json]\n"
     "                                        remove what nothing needs, beside a running server "
     "too\n"
+    "  retention run | retention --dry-run   remove what the rules name, or list it\n"
     "  config check                          is the configuration right\n"
     "  user add NAME [--password-stdin]      also: passwd, disable, enable, remove NAME; list\n"
     "  user certificate add NAME FILE|SHA256 log in with a client certificate; also: remove, list\n"
@@ -49,7 +50,8 @@ static const struct {
                 {"scrub", command_scrub},
                 {"backup", command_backup},
                 {"restore", command_restore},
-                {"gc", command_gc}};
+                {"gc", command_gc},
+                {"retention", command_retention}};
 
 static int run(char **args, struct error *err)
 {

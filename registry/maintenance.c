@@ -2,9 +2,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/audit.h"
 #include "registry/gc.h"
 #include "registry/index_trust.h"
 #include "registry/publish.h"
+#include "registry/retention.h"
 #include "registry/scrub.h"
 
 #include <inttypes.h>
@@ -99,16 +101,52 @@ static struct gc gc_of(struct registry *r, const atomic_bool *end)
     return (struct gc){r->index, r->blobs, r->commits, true, r->config->gc.lease_s, end};
 }
 
+static int release_old(struct index_tx *tx, void *arg, struct error *err)
+{
+    (void)arg;
+    return index_trust_release_old(tx, clock_now_s(), err);
+}
+
 static int collect(struct registry *r, const atomic_bool *end, struct error *err)
 {
     const struct gc gc = gc_of(r, end);
     struct gc_report report = {0, 0, 0, 0};
-    int rc = gc_run(&gc, &report, err);
+    int rc = index_write(r->index, release_old, NULL, err);
+    if (rc == 0)
+        rc = gc_run(&gc, &report, err);
     if (report.links > 0 || report.blobs > 0)
         log_info("garbage collection: looked at %" PRIu64 ", removed %" PRIu64 " links and %" PRIu64
                  " blobs of %" PRId64 " bytes",
                  report.examined, report.links, report.blobs, report.bytes);
     return rc;
+}
+
+static int note_removal(void *context, const struct retention_item *item, struct error *err)
+{
+    struct registry *r = context;
+    char digest[DIGEST_TEXT_MAX];
+    (void)err;
+    digest_format(item->digest, digest);
+    const struct audit_event event = {.event = "retention.remove",
+                                      .result = "done",
+                                      .who = "retention",
+                                      .from = "local",
+                                      .repository = item->repository,
+                                      .object = item->tag ? item->tag : digest,
+                                      .detail = item->why};
+    audit_note(r->audit, &event);
+    return 0;
+}
+
+static int retain(struct registry *r, const atomic_bool *end, struct error *err)
+{
+    const struct retention retention = {.index = r->index,
+                                        .rules = &r->config->rules,
+                                        .lease_s = r->config->gc.lease_s,
+                                        .end = end,
+                                        .visit = note_removal,
+                                        .context = r};
+    return retention_run(&retention, err);
 }
 
 static int find_strays(struct registry *r, const atomic_bool *end, struct error *err)
@@ -166,6 +204,11 @@ static int64_t every_gc(const struct server_config *config)
     return config->gc.interval_s;
 }
 
+static int64_t every_retention(const struct server_config *config)
+{
+    return config->rules.n_retention > 0 ? config->gc.retention_interval_s : 0;
+}
+
 static int64_t every_strays(const struct server_config *config)
 {
     (void)config;
@@ -176,6 +219,7 @@ static const struct maintenance_task own_tasks[] = {
     {"timestamps", every_renew, maintenance_renew},
     {"uploads", every_sweep, sweep},
     {"garbage collection", every_gc, collect},
+    {"retention", every_retention, retain},
     {"strays", every_strays, find_strays},
     {"scrub", every_scrub, scrub},
     {NULL, NULL, NULL},

@@ -1,11 +1,13 @@
 #include "registry/publish.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "registry/metrics.h"
 #include "registry/trust_set.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/random.h>
 
 int publish_check_form(const void *data, size_t len, struct error *err)
 {
@@ -78,10 +80,10 @@ static int check_added(struct index_tx *tx, const char *repository, const struct
     return 0;
 }
 
-static int check_rules(struct index_tx *tx, const struct publication *p, struct error *err)
+static int check_rules(struct index_tx *tx, const struct publication *p,
+                       struct tuf_accepted **accepted, struct error *err)
 {
     CLEANUP(current_done) struct current current = {NULL, 0, NULL, 0};
-    CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *accepted = NULL;
     int rc = read_current(tx, p->repository, &current, err);
     if (rc == 0 && current.n_roles == 0 && !p->may_found)
         rc = fail(err, E_DENIED, "the first root of a repository needs the right 'admin'");
@@ -92,8 +94,8 @@ static int check_rules(struct index_tx *tx, const struct publication *p, struct 
                                            .changes = p->changes,
                                            .n_changes = p->n_changes};
     if (rc == 0)
-        rc = tuf_accept(&input, &accepted, err);
-    return rc == 0 ? check_added(tx, p->repository, accepted, err) : rc;
+        rc = tuf_accept(&input, accepted, err);
+    return rc == 0 ? check_added(tx, p->repository, *accepted, err) : rc;
 }
 
 /* A set that is older than what is here (the service came back from a copy) is not stored: then
@@ -162,17 +164,80 @@ static int finish(struct registry *r, const struct publication *p, const struct 
     return rc;
 }
 
-int publish_changes(struct registry *r, const struct publication *p, struct error *err)
+/* --- manifests that are about to be signed --- */
+
+struct holding {
+    struct index_trust_hold hold;
+    const struct tuf_accepted *accepted;
+};
+
+/* They are still here, and from now on nobody removes them. */
+static int hold_added(struct index_tx *tx, void *arg, struct error *err)
+{
+    const struct holding *h = arg;
+    int rc = check_added(tx, h->hold.repository, h->accepted, err);
+    for (size_t i = 0; rc == 0 && i < h->accepted->n_added; i++)
+        rc = index_trust_hold(tx, &h->hold, &h->accepted->added[i], err);
+    return rc;
+}
+
+/* A publication that is cut off may be signed all the same: it is stored by the next refresh, which
+ * is due within the life of a timestamp. */
+static int begin_holding(struct registry *r, const struct publication *p, struct holding *h,
+                         struct error *err)
+{
+    int64_t life_s = r->config->signer.timestamp_lifetime_s, lease_s = r->config->gc.lease_s;
+    uint64_t random = 0;
+    if (h->accepted->n_added == 0)
+        return 0;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return fail_sys(err, errno, "getrandom");
+    h->hold =
+        (struct index_trust_hold){.repository = p->repository,
+                                  .publication = (int64_t)(random >> 1),
+                                  .until_s = clock_now_s() + (life_s > lease_s ? life_s : lease_s)};
+    return index_write(r->index, hold_added, h, err);
+}
+
+static int release(struct index_tx *tx, void *arg, struct error *err)
+{
+    const struct holding *h = arg;
+    return index_trust_release(tx, h->hold.publication, err);
+}
+
+/* After anything that leaves open whether the service has signed, the holds stay. */
+static void end_holding(struct registry *r, struct holding *h, int rc)
+{
+    struct error err = ERROR_INIT;
+    bool open =
+        rc == E_NETWORK || rc == E_PROTOCOL || rc == E_SYS || rc == E_NOMEM || rc == E_INTERNAL;
+    if (h->accepted->n_added > 0 && !open && index_write(r->index, release, h, &err) != 0)
+        log_warn("holds of a publication stay: %s", err.message);
+}
+
+static int check_and_hold(struct registry *r, const struct publication *p,
+                          struct tuf_accepted **accepted, struct holding *h, struct error *err)
 {
     struct index_tx *tx = NULL;
-    CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
     int rc = index_read_begin(r->index, &tx, err);
     if (rc == 0)
-        rc = check_rules(tx, p, err);
+        rc = check_rules(tx, p, accepted, err);
     index_read_end(r->index, tx);
+    h->accepted = *accepted;
+    return rc == 0 ? begin_holding(r, p, h, err) : rc;
+}
+
+int publish_changes(struct registry *r, const struct publication *p, struct error *err)
+{
+    CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
+    CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *accepted = NULL;
+    struct holding holding = {.accepted = NULL};
+    int rc = check_and_hold(r, p, &accepted, &holding, err);
     if (rc != 0)
         return rc;
     rc = signer_link_publish(r->signer, p->repository, p->changes, p->n_changes, &set, err);
+    int stored = rc == 0 ? finish(r, p, &set, err) : rc;
+    end_holding(r, &holding, rc == 0 && stored != 0 ? E_INTERNAL : rc);
     if (rc == E_CONFLICT) {
         /* The service may know a publication that was cut off here: the next try sees it. */
         struct error ignored = ERROR_INIT;
@@ -180,7 +245,7 @@ int publish_changes(struct registry *r, const struct publication *p, struct erro
         (void)refreshed;
         return rc;
     }
-    return rc == 0 ? finish(r, p, &set, err) : rc;
+    return stored;
 }
 
 int publish_refresh(struct registry *r, const char *repository, struct error *err)

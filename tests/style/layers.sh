@@ -45,7 +45,7 @@ done
 # HEADER (a pattern of what stands in <>) and the files that may include it.
 adapters='jansson.h                  base/json.c
 sqlite3.h                   base/db.c
-cyaml/*                     base/config.c
+cyaml/*                     base/config.c base/config_rules.[ch]
 yaml.h                      -
 seccomp.h                   base/confine_seccomp.c runner/seccomp*.c
 linux/landlock.h            base/confine.c runner/*.c
