@@ -566,7 +566,8 @@ static int tls_failure(struct transfer *t)
     if (strstr(t->detail, "wrong version number") || strstr(t->detail, "packet length too long"))
         return fail(error_of(t), E_TLS, "registry %s does not speak TLS on this port", host);
     /* A handshake that somebody cut off says nothing about certificates. */
-    if (strstr(t->detail, "SSL_ERROR_SYSCALL") || strstr(t->detail, "unexpected eof"))
+    if (strstr(t->detail, "SSL_ERROR_SYSCALL") || strstr(t->detail, "unexpected eof") ||
+        strstr(t->detail, "Send failure") || strstr(t->detail, "Recv failure"))
         return fail(error_of(t), E_NETWORK, "connection to registry %s was lost: %.160s", host,
                     t->detail);
     return fail(error_of(t), E_TLS, "registry %s: TLS handshake failed: %.160s", host, t->detail);
