@@ -276,6 +276,34 @@ static void root_rotation(void **state)
     assert_client_takes(f, NULL, &set);
 }
 
+/* A database from before roots were kept: the last one is what there is, and later ones follow. */
+static void roots_of_an_older_database(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(signer_set_done) struct signer_set set = {0};
+    CLEANUP(signer_set_done) struct signer_set roots = {0};
+    CLEANUP(signer_set_done) struct signer_set later = {0};
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    static const char *const only_root[] = {"root", NULL};
+    struct toy_role *root = toy_role(&f->repo, "root");
+    fx_publish_first(f, &set);
+    service_cleanup(&f->service);
+    toy_ok(db_open(scratch_name(f->dir, "signer.db"), 0, &db, err));
+    toy_ok(db_exec(db, "DROP TABLE root; PRAGMA user_version = 1", err));
+    db_cleanup(&db);
+    fx_open(f);
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
+    assert_int_equal(roots.n_files, 1);
+    toy_bump(root);
+    toy_sign(root);
+    signer_set_done(&set);
+    toy_ok(fx_publish(f, only_root, &set, err));
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &later, err));
+    assert_int_equal(later.n_files, 2);
+    assert_int_equal(later.files[1].version, 2);
+    assert_code(service_roots(f->service, "acme/unknown", 0, &later, err), E_NOTFOUND);
+}
+
 /* --- delegated roles --- */
 
 static void assert_in_snapshot(const struct signer_set *set, const char *role, int64_t version)
@@ -645,6 +673,7 @@ int main(void)
         CASE(root_must_list_our_keys),
         CASE(unknown_collection),
         CASE(root_rotation),
+        CASE(roots_of_an_older_database),
         CASE(delegated_role_goes_and_returns),
         CASE(refresh_renews_at_half),
         CASE(expired_roles_do_not_stop_renewal),
