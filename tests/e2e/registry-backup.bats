@@ -174,3 +174,41 @@ replace_by() {
     run -0 bulla-registry backup --help
     run -0 bulla-registry restore --help
 }
+
+@test "a restored registry follows two new roots and later publications, and clients verify" {
+    export BULLA_HOME=$BATS_TEST_TMPDIR/home REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/auth.json
+    export BULLA_PASSPHRASE_FILE=$BATS_TEST_TMPDIR/passphrase
+    (umask 077; head -c 18 /dev/urandom | base64 > "$BULLA_PASSPHRASE_FILE")
+    ref=$REGISTRY_HOST/b/app
+    # The port stays, so that names go on meaning the same registry.
+    sed -i "s/^listen: .*/listen: \"$REGISTRY_HOST\"/" "$CONFIG"
+    printf '%s' "$REGISTRY_PASSWORD" |
+        bulla login --cacert "$REGISTRY_CA" -u admin --password-stdin "$REGISTRY_HOST"
+    for key in root owner root2 root3; do bulla key generate "$key"; done
+    push_image b/app v1 > /dev/null
+    bulla trust init "$ref" --root-key root --targets-key owner --cacert "$REGISTRY_CA"
+    bulla sign "$ref:v1" --trust-remote-tag --cacert "$REGISTRY_CA"
+    cp -a home old-home # a client that will not look until the end
+    bulla-signer backup signer.copy --config "$CONFIG"
+    run -3 bulla-signer backup signer.copy --config "$CONFIG"
+    backup copy > /dev/null
+    bulla trust rotate "$ref" root --new-key root2 --key root --key root2 --cacert "$REGISTRY_CA"
+    bulla trust rotate "$ref" root --new-key root3 --key root2 --key root3 --cacert "$REGISTRY_CA"
+    push_image b/app v2 > /dev/null
+    bulla sign "$ref:v2" --trust-remote-tag --cacert "$REGISTRY_CA"
+    newest=$(registry_curl /v2/b/app/_trust/tuf/timestamp.json | jq .signed.version)
+    replace_by copy
+    push_image b/app v2 > /dev/null # what is newer than the backup is pushed again
+    for _ in $(seq 100); do
+        [[ $(registry_curl /v2/b/app/_trust/tuf/timestamp.json | jq .signed.version) -ge $newest ]] && break
+        sleep 0.1
+    done
+    [[ $(registry_curl /v2/b/app/_trust/tuf/timestamp.json | jq .signed.version) -ge $newest ]]
+    for n in 1 2 3; do [[ $(registry_status "/v2/b/app/_trust/tuf/$n.root.json") == 200 ]]; done
+    bulla verify "$ref:v2" --cacert "$REGISTRY_CA"
+    BULLA_HOME=$BATS_TEST_TMPDIR/old-home bulla verify "$ref:v2" --cacert "$REGISTRY_CA"
+    # And goes on.
+    push_image b/app v3 > /dev/null
+    bulla sign "$ref:v3" --trust-remote-tag --cacert "$REGISTRY_CA"
+    bulla verify "$ref:v3" --cacert "$REGISTRY_CA"
+}
