@@ -395,8 +395,6 @@ confined() {
             grep -q '^Groups:.[0-9]* *$' "$status"
         fi
     done
-    # Of a process that is not dumpable, /proc belongs to root.
-    [[ $(stat -c %U "/proc/$1/environ") == root ]]
 }
 
 # public_registry: like `own`, in a folder that other accounts can reach.
@@ -413,6 +411,24 @@ public_registry() {
     sleep 0.2
     confined "$REGISTRY_PID" "$(id -un)"
     exec 6>&-
+}
+
+@test "a server that never was root is not dumpable" {
+    [[ $EUID == 0 ]] || skip "needs root to change accounts"
+    public_registry
+    mkdir "$PUBLIC/bin"
+    cp "$(command -v bulla-registry)" "$(command -v bulla-signer)" "$PUBLIC/bin/" # where anybody may start them
+    chown -R daemon "$OWN"
+    setpriv --reuid daemon --regid daemon --clear-groups "$PUBLIC/bin/bulla-registry" serve \
+        --config "$OWN/registry.yaml" > "$OWN/out" 2> "$OWN/log" 3>&- &
+    echo $! > "$OWN/pid"
+    # Of a process that is not dumpable, /proc belongs to root; of others, to their account.
+    setpriv --reuid daemon --regid daemon --clear-groups sleep 1 3>&- &
+    sleep 0.5
+    [[ $(stat -c %U "/proc/$!/environ") == daemon ]]
+    for _ in $(seq 100); do grep -q '^listening' "$OWN/out" && break; sleep 0.1; done
+    [[ $(stat -c %U "/proc/$(< "$OWN/pid")/environ") == root ]]
+    confined "$(< "$OWN/pid")" daemon
 }
 
 @test "registry and signer run as two accounts, and neither reads the other's files" {
