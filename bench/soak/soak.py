@@ -206,6 +206,7 @@ class Soak:
         self.verify_all("after sweeping and collecting")
         self.server.stop()
         self.check_storage()
+        self.upkeep.check_backup()
         self.server.start()
         self.upkeep.empty()
         self.check_storage()

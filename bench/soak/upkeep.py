@@ -7,6 +7,8 @@ import sqlite3
 import struct
 import time
 
+from model import digest_of, intact
+
 LEASE_S = 8
 LATER_S = 3 * 86400
 
@@ -14,6 +16,7 @@ LATER_S = 3 * 86400
 class Upkeep:
     def __init__(self, soak):
         self.soak, self.rng = soak, random.Random(f"upkeep {soak.seed}")
+        self.stable = None  # what the last backup must hold: (repository, kind, name) → state
         self.help = soak.server.command("--help", config=False).stdout
 
     def has(self, command):
@@ -48,7 +51,64 @@ class Upkeep:
                 self.command("scrub")
             if self.has("audit") and self.rng.random() < 0.2:
                 self.command("audit", "verify")
+            if self.has("backup") and self.rng.random() < 0.15:
+                self.back_up()
             time.sleep(self.rng.uniform(0.3, 2))
+
+    # --- backups
+
+    def everything(self):
+        """What surely holds now. Of blobs only those that a manifest needs: leases may end before the restore."""
+        out = {}
+        for repository in (r for own in self.soak.repositories for r in own):
+            states = repository.copy()
+            with repository.lock:
+                needed = repository.needed()
+            out |= {(repository, *key): entry for key, entry in states.items()
+                    if key[0] != "blob" or not entry[0] or key[1] in needed}
+        return out
+
+    def folder(self):
+        return os.path.join(self.soak.folder, "backup")
+
+    def back_up(self):
+        before = self.everything()
+        done = self.command("backup", self.folder(), *self.rng.choice([[], ["--copy"], ["--verify"]]))
+        if done.returncode == 0:
+            after = self.everything()
+            self.stable = {key: entry[0] for key, entry in before.items() if after.get(key) == entry}
+
+    def check_backup(self):
+        """The main server is stopped; the last backup takes its place for a while."""
+        if not self.has("backup"):
+            return
+        if not self.stable:
+            self.back_up()
+        server = self.soak.server
+        plain = server.config
+        server.config = os.path.join(server.folder, "restored.yaml")
+        with open(plain, encoding="utf-8") as file:
+            text = file.read()
+        with open(server.config, "w", encoding="utf-8") as file:
+            file.write(text.replace("dataDir: data\n", "dataDir: restored\n"))
+        self.command("restore", self.folder())
+        server.start()
+        client, wrong = self.soak.workers[0].client, 0
+        for (repository, kind, name), state in self.stable.items():
+            answer = client.request("GET", f"/v2/{repository.name}/{'blobs' if kind == 'blob' else 'manifests'}/{name}")
+            shown = answer.status == 200
+            if shown and kind != "tag" and not intact(answer.body, name):
+                shown = "damaged"
+            if kind == "tag":
+                shown = digest_of(answer.body) if shown else None
+            wrong += shown != state
+            if shown != state and wrong < 5:
+                self.soak.tally.finding(f"restored: {repository.name} {kind} {name} is {shown}, not {state}")
+        print(f"  restored: {len(self.stable)} objects that did not change during the last backup, {wrong} wrong",
+              flush=True)
+        client.drop()
+        server.stop()
+        server.config = plain
 
     # --- after the work; the server runs
 
