@@ -187,6 +187,19 @@ show bulla run "$ref" sh -c 'exit 7' || status=$?
 ((status == 7)) || exit 1
 echo "   → the container's own status came through: 7"
 
+step "let a team sign its own tags"
+show bulla key generate team
+show bulla trust delegate "$ref" releases --role-key team --tags 'v*-rc*' --key "$token_key"
+show bulla sign "$host/acme/app:v1-rc1@$(bulla verify "$ref" --json | jq -r .digest)" --role releases --key team
+show bulla trust show "$ref"
+
+step "look after the registry while it runs"
+config=$work/registry/registry.yaml
+show bulla-registry gc --dry-run --config "$config"
+show bulla-registry backup "$work/backup" --config "$config"
+show bulla-registry scrub --config "$config"
+show bulla-registry audit verify --config "$config"
+
 # --- attacks: as somebody who owns the registry's disk, the network, or this machine's store ---
 data=$work/registry/data
 sql() { sqlite3 "$data/index.db" "$1"; }
@@ -217,9 +230,9 @@ chmod u+w "$(blob_file "$digest")"
 cat "$(blob_file "$other")" > "$(blob_file "$digest")"
 restart_registry
 fresh_home
-refused 125 'digest|tampered|corrupt' bulla --home "$work/other" run "$ref"
-cat "$work/manifest.good" > "$(blob_file "$digest")"
-restart_registry
+refused 125 'damaged|digest' bulla --home "$work/other" run "$ref"
+show bulla push store:demo/app:v1 "$ref" # what the registry found damaged, a push puts right
+show bulla verify "$ref"
 
 step "attack: a changed byte in a stored layer"
 layer=$(jq -r '.layers[0].digest' "$work/manifest.good")

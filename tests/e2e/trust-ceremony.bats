@@ -85,7 +85,7 @@ init_two_of_three() {
     jq '.summary = ["nothing at all"]' "$CHANGE" > "$CHANGE.new" && mv "$CHANGE.new" "$CHANGE"
     run bulla trust add-signature "$CHANGE" --key targets --yes
     expect 0 "role 'releases' delegated, may sign 'v\*'"
-    ! grep -q "nothing at all" <<< "$output"
+    run ! grep -q "nothing at all" <<< "$output"
     run bulla trust publish "$CHANGE"
     expect 0
     run bulla trust add-signature "$CHANGE" --key root --yes
