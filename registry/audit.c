@@ -39,8 +39,7 @@ struct audit {
     pthread_cond_t wake;
     pthread_t thread;
     bool running, stop;
-    int64_t login_s; /* the second that n_logins belongs to */
-    unsigned n_logins;
+    int64_t login_debt_ms, login_ms; /* refused logins among the changes; melts with time */
 };
 
 static struct lane *lane_of(struct audit *a, enum audit_chain chain)
@@ -107,14 +106,16 @@ void audit_note(struct audit *a, const struct audit_event *e)
 }
 
 /* One thread syncs for all that wait. Under the lane's lock, which is let go meanwhile. */
-static void sync_once(struct lane *l, struct error *err)
+static int sync_once(struct lane *l, struct error *err)
 {
     CLEANUP(cleanup_fd) int fd = -1;
     uint64_t up_to = audit_file_last(l->file).link.seq;
     int rc = audit_file_dup(l->file, &fd, err);
+    if (rc != 0) /* nothing was tried: with a descriptor free again it goes on */
+        return rc;
     l->syncing = true;
     pthread_mutex_unlock(&l->lock);
-    if (rc == 0 && fdatasync(fd) != 0)
+    if (fdatasync(fd) != 0)
         rc = fail_sys(err, errno, "sync the audit log");
     pthread_mutex_lock(&l->lock);
     l->syncing = false;
@@ -124,17 +125,19 @@ static void sync_once(struct lane *l, struct error *err)
     else if (l->synced < up_to)
         l->synced = up_to;
     pthread_cond_broadcast(&l->synced_more);
+    return rc;
 }
 
 static int sync_lane(struct lane *l, uint64_t seq, struct error *err)
 {
     struct error why = ERROR_INIT;
+    int rc = 0;
     pthread_mutex_lock(&l->lock);
-    while (l->synced < seq && !l->broken) {
+    while (rc == 0 && l->synced < seq && !l->broken) {
         if (l->syncing)
             pthread_cond_wait(&l->synced_more, &l->lock);
         else
-            sync_once(l, &why);
+            rc = sync_once(l, &why);
     }
     bool safe = l->synced >= seq;
     if (!safe)
@@ -197,13 +200,14 @@ void audit_access(struct audit *a, const struct audit_event *e)
 
 static bool login_fits(struct audit *a)
 {
-    int64_t now_s = clock_monotonic_ms() / 1000;
+    const int64_t each_ms = (int64_t)AUDIT_LOGINS_EVERY_S * 1000;
+    int64_t now_ms = clock_monotonic_ms();
     pthread_mutex_lock(&a->lock);
-    if (a->login_s != now_s)
-        a->n_logins = 0;
-    a->login_s = now_s;
-    bool fits = a->n_logins < AUDIT_LOGINS_PER_S;
-    a->n_logins += fits;
+    int64_t debt_ms = a->login_debt_ms - (now_ms - a->login_ms);
+    debt_ms = debt_ms > 0 ? debt_ms : 0;
+    bool fits = debt_ms <= (AUDIT_LOGINS_BURST - 1) * each_ms;
+    a->login_debt_ms = debt_ms + (fits ? each_ms : 0);
+    a->login_ms = now_ms;
     pthread_mutex_unlock(&a->lock);
     return fits;
 }

@@ -17,7 +17,8 @@
 
 #define AUDIT_ANCHOR_EVERY_S 10
 #define AUDIT_FLUSH_EVERY_MS 1000
-#define AUDIT_LOGINS_PER_S   10
+#define AUDIT_LOGINS_BURST   50 /* refused logins among the changes, at once … */
+#define AUDIT_LOGINS_EVERY_S 10 /* … and in the long run */
 
 struct audit;
 
@@ -47,7 +48,8 @@ int audit_sync(struct audit *a, uint64_t seq, struct error *err) MUST_CHECK;
  * logged. */
 void audit_note(struct audit *a, const struct audit_event *e);
 /* A refused login: a durable change, but for those that come faster than people and scripts that
- * are meant well; they go to the accesses, so that nobody can fill the disk by guessing. */
+ * are meant well; they go to the accesses, which are shortened. The changes never are: at most some
+ * megabytes a day are there for who guesses day and night. */
 void audit_failed_login(struct audit *a, const struct audit_event *e);
 /* Appends to the accesses, buffered. A failure is logged and counted. */
 void audit_access(struct audit *a, const struct audit_event *e);

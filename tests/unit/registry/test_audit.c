@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -472,8 +473,34 @@ static void test_guessing_passwords_does_not_fill_the_changes(void **state)
         audit_failed_login(p->audit, &e);
     ok(audit_anchor(p->audit, err));
     audit_get_stats(p->audit, &stats);
-    assert_true(stats.changes < 60);
+    assert_int_equal(stats.changes, AUDIT_LOGINS_BURST + 1);
     assert_int_equal(stats.changes + stats.accesses, 202);
+    /* Who goes on and on gets no more of them with every second. */
+    (void)nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 100000000}, NULL);
+    for (int i = 0; i < 50; i++)
+        audit_failed_login(p->audit, &e);
+    audit_get_stats(p->audit, &stats);
+    assert_int_equal(stats.changes, AUDIT_LOGINS_BURST + 1);
+}
+
+/* A moment without a free descriptor is no failed sync: the next change is taken again. */
+static void test_a_lack_of_descriptors_passes(void **state)
+{
+    struct place *p = *state;
+    const struct audit_event e = {.event = "test.change", .result = "begun", .object = "one"};
+    struct rlimit old, none;
+    struct error why = ERROR_INIT;
+    uint64_t seq = 0;
+    change(p, "zero");
+    ok(audit_change(p->audit, &e, &seq, err));
+    getrlimit(RLIMIT_NOFILE, &old);
+    none = (struct rlimit){0, old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    int rc = audit_sync(p->audit, seq, &why);
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_int_equal(rc, E_BUSY);
+    ok(audit_sync(p->audit, seq, err));
+    change(p, "two");
 }
 
 int main(void)
@@ -493,6 +520,7 @@ int main(void)
         TEST(test_threads_and_processes_write_one_chain),
         TEST(test_old_accesses_go_and_the_rest_is_still_a_chain),
         TEST(test_guessing_passwords_does_not_fill_the_changes),
+        TEST(test_a_lack_of_descriptors_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
