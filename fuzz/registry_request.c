@@ -27,6 +27,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (http_query_get(text, "n", value, sizeof value, &flag, NULL) == 0 &&
         strlen(value) >= sizeof value)
         abort();
+    size_t at = 0, before = 0;
+    flag = true;
+    /* every step moves on, and ends */
+    while (http_query_next(text, "tag", &at, value, sizeof value, &flag, NULL) == 0 && flag) {
+        if (at <= before || at > size)
+            abort();
+        before = at;
+    }
+    if (http_etag_listed(text, "a:b", false) && !http_etag_listed(text, "a:b", true))
+        abort();
     if (http_range_parse(text, 1000, &a, &b, &flag, NULL) == 0 && flag && a + b > 1000)
         abort();
     if (http_content_range_parse(text, &a, &b, NULL) == 0 && b < a)
