@@ -7,7 +7,7 @@ setup_file() {
 
 teardown_file() {
     load ../support/conformance
-    registry_stop
+    conformance_teardown_file
 }
 
 setup() {
@@ -275,7 +275,7 @@ fallback_tags() {
         SELECT m.repository, printf('sha256:%064x', i), m.media_type, 7, m.subject, printf('application/t%d', i % 2),
             json_object('n', printf('%0200d', i)), m.pushed_s
         FROM n, manifest m WHERE m.subject = '$MISSING'"
-    before=$(awk '/^VmHWM/ {print $2}' "/proc/$REGISTRY_PID/status")
+    before=$(resident)
     for query in '' '?artifactType=application/t1' '?artifactType=application/none'; do
         url="/v2/$REPO/referrers/$MISSING$query"
         : > digests
@@ -294,9 +294,7 @@ fallback_tags() {
             *) [[ ! -s digests ]] ;;
         esac
     done
-    after=$(awk '/^VmHWM/ {print $2}' "/proc/$REGISTRY_PID/status")
-    echo "$before KiB before, $after KiB after"
-    [[ $((after - before)) -lt 16384 ]]
+    grew_less_than 16384 "$before"
 }
 
 catalogue() {

@@ -9,7 +9,7 @@ setup_file() {
 
 teardown_file() {
     load ../support/conformance
-    registry_stop
+    conformance_teardown_file
 }
 
 setup() {

@@ -11,6 +11,8 @@
 #   sum ALGORITHM FILE          its digest
 #   upload FILE [ALGORITHM]     POST and PUT; prints the digest
 #   put_manifest FILE REFERENCE [TYPE [CURL OPTION…]]
+#   resident                    the most memory the registry had so far, in KiB
+#   grew_less_than KIB BEFORE   since then; sanitizers keep what was freed, so not under them
 #   make_image [ARCHITECTURE]   pushes config and two layers; prints nothing, leaves ./manifest
 . "$BATS_TEST_DIRNAME/../support/registry.bash"
 
@@ -102,6 +104,17 @@ header() {
 
 error_code() {
     jq -r '.errors[0].code' body
+}
+
+resident() {
+    awk '/^VmHWM/ {print $2}' "/proc/$REGISTRY_PID/status"
+}
+
+grew_less_than() {
+    local now
+    now=$(resident)
+    echo "$2 KiB before, $now KiB after"
+    grep -q libasan "/proc/$REGISTRY_PID/maps" || ((now - $2 < $1))
 }
 
 sum() {
@@ -197,4 +210,10 @@ blob_served() {
         [[ $(header docker-content-digest) == "$digest" ]]
         [[ $method == HEAD ]] || cmp "$1" body
     done
+}
+
+# A sanitizer's or an assertion's report in the registry's log is a failure of the file's last test.
+conformance_teardown_file() {
+    registry_stop
+    ! grep -E 'Sanitizer|runtime error|Assertion' "$REGISTRY_DIR/log"
 }
