@@ -54,6 +54,8 @@ struct http_request {
     bool begun;   /* app.begin has been called, so app.end must be */
     bool refused; /* a reply is set; the rest of the body is of no interest */
     uint64_t received, sent;
+    uint64_t length;                 /* of the body, 0: unknown */
+    bool batched;                    /* large reads only */
     uint64_t drained;                /* of what was received: since it is of no interest */
     uint64_t reserved, reserved_out; /* of the server's bytes_in and bytes_out */
     struct http_form *form;

@@ -19,6 +19,8 @@
 #include <sys/random.h>
 
 #define CONNECTION_MEMORY (64u << 10) /* headers, and the largest piece of a body per call */
+#define BATCH_BYTES       (64u << 10)
+#define BATCH_FROM        (1u << 20)
 #define TARGET_MAX        CONNECTION_MEMORY
 #define THREAD_STACK      (512u << 10)
 
@@ -336,6 +338,8 @@ static enum MHD_Result first_call(struct http_request *r, const char *method, co
         return refuse_closing(r);
     metrics_move(METRICS_RUNNING_REQUESTS, 1);
     r->begun = true;
+    int64_t length = http_request_content_length(r);
+    r->length = length > 0 ? (uint64_t)length : 0;
     r->refused = app->begin(app->context, r) != 0;
     if (r->refused && !worth_draining(r))
         return http_reply_send(r, true);
@@ -343,11 +347,30 @@ static enum MHD_Result first_call(struct http_request *r, const char *method, co
     return MHD_YES;
 }
 
+/*
+ * While much of a large body is still to come its thread is woken for BATCH_BYTES at a time, not
+ * for each record that arrives. Only once BATCH_FROM came: what a slow peer sends shall be seen at
+ * once.
+ */
+static void batch_input(struct http_request *r)
+{
+    if (r->received < BATCH_FROM || (r->batched && r->received + 4 * BATCH_BYTES < r->length))
+        return;
+    int bytes = r->received + 4 * BATCH_BYTES < r->length ? (int)BATCH_BYTES : 1;
+    if (!r->batched && bytes == 1)
+        return;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info && setsockopt(info->connect_fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes) == 0)
+        r->batched = bytes > 1;
+}
+
 static enum MHD_Result body_piece(struct http_request *r, const char *data, size_t len)
 {
     const struct http_app *app = &r->server->app;
     http_watch_received(r->watch, len);
     r->received += len;
+    batch_input(r);
     r->drained += r->refused ? len : 0;
     if (r->form)
         feed_form(r, data, len);

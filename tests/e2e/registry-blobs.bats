@@ -321,3 +321,19 @@ put_manifest() { # FILE PATH [TYPE]
     [[ $(registry_status -X PUT -H 'Transfer-Encoding: chunked' -H 'Expect:' -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
         --data-binary @manifest /v2/l/app/manifests/v2) == 413 ]]
 }
+
+# While a large body arrives the server is woken for many bytes at a time: not so at its end, nor afterwards.
+@test "after a large body its connection answers small requests at once" {
+    local digest url
+    head -c 3500001 /dev/urandom > "$BATS_TEST_TMPDIR/large"
+    digest=$(digest_of "$BATS_TEST_TMPDIR/large")
+    for rate in 0 3M; do
+        url=$(registry_curl -o /dev/null -D - -X POST /v2/batch/app/blobs/uploads/ | sed -n 's/^location: \(.*\)\r$/\1/Ip')
+        registry_curl --http1.1 --max-time 30 --limit-rate "$rate" -o "$BATS_TEST_TMPDIR/answer" -T "$BATS_TEST_TMPDIR/large" \
+            -w '%{http_code} ' "https://$REGISTRY_HOST$url?digest=$digest" --next -sS --cacert "$REGISTRY_CA" \
+            -u "$REGISTRY_USER:$REGISTRY_PASSWORD" --max-time 10 -o "$BATS_TEST_TMPDIR/back" \
+            -w '%{http_code} %{num_connects}\n' "/v2/batch/app/blobs/$digest" > "$BATS_TEST_TMPDIR/codes"
+        [[ $(< "$BATS_TEST_TMPDIR/codes") == '201 200 0' ]]
+        cmp "$BATS_TEST_TMPDIR/large" "$BATS_TEST_TMPDIR/back"
+    done
+}
