@@ -209,6 +209,30 @@ static void test_left_out_and_moved_records_are_found(void **state)
     }
 }
 
+/* Good by itself and in its place, but not what the next one follows. */
+static void test_a_record_written_anew_is_found(void **state)
+{
+    struct place *p = *state;
+    const char *lines[8];
+    size_t lens[8];
+    struct audit_link before, at;
+    char line[AUDIT_LINE_MAX + 1];
+    CLEANUP(bytes_done) struct bytes forged = BYTES_INIT;
+    const struct audit_event e = {.event = "test.change", .result = "done", .who = "mallory"};
+    for (int i = 0; i < 3; i++)
+        change(p, "same");
+    ok(audit_anchor(p->audit, err));
+    CLEANUP(bytes_done) struct bytes good = read_segment(p, FIRST);
+    assert_int_equal(cut_lines(&good, lines, lens, 8), 4);
+    ok(audit_record_check(AUDIT_CHANGES, lines[0], lens[0] - 1, &before, &at, err));
+    size_t len = audit_record_write(AUDIT_CHANGES, &e, &at, line, NULL);
+    ok(bytes_append(&forged, lines[0], lens[0], err));
+    ok(bytes_append(&forged, line, len, err));
+    ok(bytes_append(&forged, lines[2], lens[2] + lens[3], err));
+    write_segment(p, FIRST, forged.data, forged.len);
+    assert_found(p, "a record written anew");
+}
+
 /* A forger without the index: everything behind the change is hashed again. */
 static void test_a_rewritten_chain_does_not_fit_the_index_or_a_noted_head(void **state)
 {
@@ -510,6 +534,7 @@ int main(void)
         TEST(test_every_bit_flip_is_found),
         TEST(test_every_truncation_is_found),
         TEST(test_left_out_and_moved_records_are_found),
+        TEST(test_a_record_written_anew_is_found),
         TEST(test_a_rewritten_chain_does_not_fit_the_index_or_a_noted_head),
         TEST(test_segments_renamed_or_missing_are_found),
         TEST(test_a_log_cut_while_nobody_looked_stays_noted),
