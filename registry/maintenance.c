@@ -107,6 +107,17 @@ static int release_old(struct index_tx *tx, void *arg, struct error *err)
     return index_trust_release_old(tx, clock_now_s(), err);
 }
 
+static void record_collection(struct registry *r, const struct gc_report *report)
+{
+    char detail[96];
+    const struct audit_event e = {
+        .event = "gc.run", .result = "done", .who = "garbage collection", .detail = detail};
+    snprintf(detail, sizeof detail, "%" PRIu64 " links, %" PRIu64 " blobs of %" PRId64 " bytes",
+             report->links, report->blobs, report->bytes);
+    log_info("garbage collection: looked at %" PRIu64 ", removed %s", report->examined, detail);
+    audit_note(r->audit, &e);
+}
+
 static int collect(struct registry *r, const atomic_bool *end, struct error *err)
 {
     const struct gc gc = gc_of(r, end);
@@ -115,9 +126,7 @@ static int collect(struct registry *r, const atomic_bool *end, struct error *err
     if (rc == 0)
         rc = gc_run(&gc, &report, err);
     if (report.links > 0 || report.blobs > 0)
-        log_info("garbage collection: looked at %" PRIu64 ", removed %" PRIu64 " links and %" PRIu64
-                 " blobs of %" PRId64 " bytes",
-                 report.examined, report.links, report.blobs, report.bytes);
+        record_collection(r, &report);
     return rc;
 }
 
