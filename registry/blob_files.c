@@ -265,7 +265,16 @@ static int64_t oldest_wanted(const struct files *f, int64_t age_s)
     return (now_s < steady_s ? now_s : steady_s) - age_s;
 }
 
-static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *err)
+/* The file is an upload's, or the note beside it. */
+static bool in_use(const struct blob_guard *guard, const char *file)
+{
+    char id[NAME_TEXT_MAX];
+    (void)snprintf(id, sizeof id, "%.*s", (int)strcspn(file, "."), file);
+    return guard && guard->in_use(guard->context, id);
+}
+
+static int sweep(void *store, int64_t age_s, const struct blob_guard *guard, size_t *n_removed,
+                 struct error *err)
 {
     const struct files *f = store;
     CLEANUP(cleanup_dir) DIR *dir = NULL;
@@ -278,7 +287,7 @@ static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *er
         struct stat st;
         if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
-        if (S_ISREG(st.st_mode) && st.st_mtime <= oldest)
+        if (S_ISREG(st.st_mode) && st.st_mtime <= oldest && !in_use(guard, e->d_name))
             n += unlinkat(dirfd(dir), e->d_name, 0) == 0;
     }
     *n_removed = n;

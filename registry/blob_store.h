@@ -39,6 +39,12 @@ struct blob_visitor {
     void *context;
 };
 
+/* Whether somebody works on the upload `id`. */
+struct blob_guard {
+    bool (*in_use)(void *context, const char *id);
+    void *context;
+};
+
 struct blob_store_ops {
     void (*close)(void *store);
 
@@ -63,8 +69,10 @@ struct blob_store_ops {
     /* A small text beside an upload. E_EXISTS; E_NOTFOUND. */
     int (*note_write)(void *store, const char *id, const char *text, struct error *err);
     int (*note_read)(void *store, const char *id, size_t max, struct bytes *out, struct error *err);
-    /* Removes uploads and notes that nobody wrote to for age_s seconds. */
-    int (*sweep)(void *store, int64_t age_s, size_t *n_removed, struct error *err);
+    /* Removes uploads and notes that nobody wrote to for age_s seconds, but those that `guard` (may
+     * be NULL) says are in use. */
+    int (*sweep)(void *store, int64_t age_s, const struct blob_guard *guard, size_t *n_removed,
+                 struct error *err);
 
     /* A blob for reading. E_NOTFOUND. After it was removed, reading goes on or fails; it never
      * gives other bytes. */

@@ -305,9 +305,10 @@ int blobs_upload_note_read(struct blobs *b, const char *id, struct bytes *out, s
     return b->store.ops->note_read(b->store.self, id, NOTE_MAX, out, err);
 }
 
-int blobs_sweep_uploads(struct blobs *b, int64_t age_s, size_t *n_removed, struct error *err)
+int blobs_sweep_uploads(struct blobs *b, int64_t age_s, const struct blob_guard *guard,
+                        size_t *n_removed, struct error *err)
 {
-    return b->store.ops->sweep(b->store.self, age_s, n_removed, err);
+    return b->store.ops->sweep(b->store.self, age_s, guard, n_removed, err);
 }
 
 /* --- stored blobs --- */

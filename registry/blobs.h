@@ -65,9 +65,9 @@ int blobs_upload_note_write(struct blobs *b, const char *id, const char *text,
                             struct error *err) MUST_CHECK;
 int blobs_upload_note_read(struct blobs *b, const char *id, struct bytes *out,
                            struct error *err) MUST_CHECK;
-/* Removes uploads that nobody wrote to for age_s. */
-int blobs_sweep_uploads(struct blobs *b, int64_t age_s, size_t *n_removed,
-                        struct error *err) MUST_CHECK;
+/* Removes uploads that nobody wrote to for age_s, but those that guard (may be NULL) knows. */
+int blobs_sweep_uploads(struct blobs *b, int64_t age_s, const struct blob_guard *guard,
+                        size_t *n_removed, struct error *err) MUST_CHECK;
 
 /* --- stored blobs --- */
 

@@ -195,10 +195,8 @@ int gc_run(const struct gc *gc, struct gc_report *report, struct error *err)
         }
         /* Also after a failure: then the rows are still there, and their files go back. */
         int settled = settle(&b.aside, &unsettled);
-        if (rc == 0 && settled != 0) {
-            rc = settled;
-            *err = unsettled;
-        }
+        if (rc == 0 && settled != 0)
+            rc = fail(err, settled, "%s", unsettled.message);
         rest(clock_monotonic_ms() - start);
     }
     return wrap(err, rc, "garbage collection");

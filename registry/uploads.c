@@ -110,16 +110,34 @@ static bool too_many(struct uploads *u, const char *user)
     return n >= u->per_user;
 }
 
-int uploads_begin(struct uploads *u, const struct upload_owner *owner, char *id, struct error *err)
+/* The place is taken before the upload exists: of many requests at once none gets over the limit. No
+ * id is "", so nobody finds it. */
+static int reserve(struct uploads *u, const struct upload_owner *owner, struct session **out,
+                   struct error *err)
 {
+    struct session *s = NULL;
+    int rc = session_new("", owner, &s, err);
+    if (rc != 0)
+        return rc;
+    s->taken = true;
     pthread_mutex_lock(&u->lock);
     bool full = too_many(u, owner->user);
+    if (!full)
+        link_session(u, s);
     pthread_mutex_unlock(&u->lock);
-    if (full)
+    if (full) {
+        session_free(s);
         return fail(err, E_BUSY, "'%s' has %u uploads open, which is the limit", owner->user,
                     u->per_user);
+    }
+    *out = s;
+    return 0;
+}
+
+static int begin_noted(struct uploads *u, const struct upload_owner *owner,
+                       struct blob_upload **out, struct error *err)
+{
     struct blob_upload *upload = NULL;
-    struct session *s = NULL;
     CLEANUP(bytes_done) struct bytes note = BYTES_INIT;
     int rc = blobs_begin(u->blobs, DIGEST_SHA256, &upload, err);
     if (rc != 0)
@@ -127,19 +145,36 @@ int uploads_begin(struct uploads *u, const struct upload_owner *owner, char *id,
     rc = bytes_append_format(&note, err, "%s\n%s", owner->repository, owner->user);
     if (rc == 0)
         rc = blobs_upload_note_write(u->blobs, blobs_upload_id(upload), bytes_text(&note), err);
-    if (rc == 0)
-        rc = session_new(blobs_upload_id(upload), owner, &s, err);
     if (rc != 0) {
         blobs_upload_cancel(u->blobs, upload);
         return rc;
     }
     blobs_upload_rest(upload);
-    s->upload = upload;
-    memcpy(id, s->id, sizeof s->id);
-    pthread_mutex_lock(&u->lock);
-    link_session(u, s);
-    pthread_mutex_unlock(&u->lock);
+    *out = upload;
     return 0;
+}
+
+int uploads_begin(struct uploads *u, const struct upload_owner *owner, char *id, struct error *err)
+{
+    struct blob_upload *upload = NULL;
+    struct session *s = NULL;
+    int rc = reserve(u, owner, &s, err);
+    if (rc != 0)
+        return rc;
+    rc = begin_noted(u, owner, &upload, err);
+    pthread_mutex_lock(&u->lock);
+    if (rc == 0) {
+        snprintf(s->id, sizeof s->id, "%s", blobs_upload_id(upload));
+        memcpy(id, s->id, sizeof s->id);
+        s->upload = upload;
+        s->taken = false;
+    } else {
+        unlink_session(u, s);
+    }
+    pthread_mutex_unlock(&u->lock);
+    if (rc != 0)
+        session_free(s);
+    return rc;
 }
 
 static int no_upload(struct error *err)
@@ -224,6 +259,17 @@ void uploads_drop(struct uploads *u, struct blob_upload *upload, bool cancel)
         blobs_upload_free(upload);
 }
 
+/* A session that was not forgotten: a request works on it, or did lately, whatever the times of its
+ * file say. */
+static bool is_known(void *context, const char *id)
+{
+    struct uploads *u = context;
+    pthread_mutex_lock(&u->lock);
+    bool known = find(u, id) != NULL;
+    pthread_mutex_unlock(&u->lock);
+    return known;
+}
+
 void uploads_sweep(struct uploads *u, int64_t age_s)
 {
     int64_t oldest = clock_monotonic_ms() - age_s * 1000;
@@ -247,7 +293,8 @@ void uploads_sweep(struct uploads *u, int64_t age_s)
     }
     size_t n = 0;
     struct error err = ERROR_INIT;
-    if (blobs_sweep_uploads(u->blobs, age_s, &n, &err) != 0)
+    const struct blob_guard guard = {is_known, u};
+    if (blobs_sweep_uploads(u->blobs, age_s, &guard, &n, &err) != 0)
         log_warn("uploads: %s", err.message);
     else if (n > 0)
         log_info("removed %zu abandoned upload files", n);

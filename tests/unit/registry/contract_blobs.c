@@ -162,7 +162,7 @@ static void wrong_digest_leaves_nothing(void **state)
     assert_int_equal(blobs_put(p->blobs, "hello", 5, &other, NULL), E_DIGEST);
     assert_int_equal(n_blobs(p->blobs, BLOB_STORED), 1);
     size_t n = 1;
-    ok(blobs_sweep_uploads(p->blobs, -1, &n, err));
+    ok(blobs_sweep_uploads(p->blobs, -1, NULL, &n, err));
     assert_int_equal(n, 0);
 }
 
@@ -267,9 +267,9 @@ static void cancelled_and_old_uploads_are_gone(void **state)
     ok(blobs_begin(p->blobs, DIGEST_SHA256, &u, err));
     memcpy(id, blobs_upload_id(u), sizeof id);
     blobs_upload_free(u);
-    ok(blobs_sweep_uploads(p->blobs, 3600, &n, err));
+    ok(blobs_sweep_uploads(p->blobs, 3600, NULL, &n, err));
     assert_int_equal(n, 0);
-    ok(blobs_sweep_uploads(p->blobs, -1, &n, err));
+    ok(blobs_sweep_uploads(p->blobs, -1, NULL, &n, err));
     assert_int_equal(n, 1);
     assert_int_equal(blobs_resume(p->blobs, id, &u, NULL), E_NOTFOUND);
 }
@@ -329,7 +329,7 @@ static void many_writers_of_one_and_of_many(void **state)
     }
     free(data);
     size_t n = 1;
-    ok(blobs_sweep_uploads(p->blobs, -1, &n, err));
+    ok(blobs_sweep_uploads(p->blobs, -1, NULL, &n, err));
     assert_int_equal(n, 0);
 }
 
@@ -536,7 +536,7 @@ static void full_storage_takes_nothing_half(void **state)
     blobs_upload_free(u);
     assert_blob(p->blobs, &d, data, sizeof data);
     size_t n = 1;
-    ok(blobs_sweep_uploads(p->blobs, -1, &n, err));
+    ok(blobs_sweep_uploads(p->blobs, -1, NULL, &n, err));
     assert_int_equal(n, 0);
 }
 
@@ -660,7 +660,7 @@ static bool ends_after(struct place *p, unsigned n)
     for (size_t i = 0; i < story.n_acknowledged; i++)
         assert_int_equal(visible(p->blobs, &story.acknowledged[i]), 0);
     size_t ignored;
-    ok(blobs_sweep_uploads(p->blobs, -1, &ignored, err));
+    ok(blobs_sweep_uploads(p->blobs, -1, NULL, &ignored, err));
     for (size_t i = 0; i < story.n_acknowledged; i++)
         ok(blobs_delete(p->blobs, &story.acknowledged[i], err));
     return crash.dead;

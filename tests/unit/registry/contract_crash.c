@@ -121,6 +121,22 @@ static void close_store(void *store)
     inner_ops(c)->close(c->inner.self);
 }
 
+static int stat_blob(void *store, const struct digest *d, enum blob_place place,
+                     struct blob_info *out, struct error *err)
+{
+    struct contract_crash *c = store;
+    int rc = step(c, err);
+    return rc == 0 ? inner_ops(c)->stat(c->inner.self, d, place, out, err) : rc;
+}
+
+static int walk(void *store, enum blob_place place, const struct blob_visitor *visitor,
+                struct error *err)
+{
+    struct contract_crash *c = store;
+    int rc = step(c, err);
+    return rc == 0 ? inner_ops(c)->walk(c->inner.self, place, visitor, err) : rc;
+}
+
 static const struct blob_store_ops ops = {
     .close = close_store,
     .upload_open = upload_open,
@@ -133,6 +149,8 @@ static const struct blob_store_ops ops = {
     .note_write = note_write,
     .move = move_blob,
     .remove = remove_blob,
+    .stat = stat_blob,
+    .walk = walk,
 };
 
 struct blob_store contract_crash_store(struct contract_crash *crash)

@@ -241,7 +241,8 @@ static int note_read(void *store, const char *id, size_t max, struct bytes *out,
     return rc;
 }
 
-static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *err)
+static int sweep(void *store, int64_t age_s, const struct blob_guard *guard, size_t *n_removed,
+                 struct error *err)
 {
     struct memory *m = store;
     (void)err;
@@ -249,7 +250,8 @@ static int sweep(void *store, int64_t age_s, size_t *n_removed, struct error *er
     pthread_mutex_lock(&m->lock);
     for (struct object *o = m->objects, *next = NULL; o; o = next) {
         next = o->next;
-        if (!o->is_blob && o->changed_s <= time(NULL) - age_s) {
+        if (!o->is_blob && o->changed_s <= time(NULL) - age_s &&
+            !(guard && guard->in_use(guard->context, o->id))) {
             unlist(m, o);
             ++*n_removed;
         }

@@ -124,7 +124,7 @@ static void check_after(const char *dir, size_t n_acknowledged)
         assert_int_equal(digest_of(DIGEST_SHA256, texts[i], strlen(texts[i]), &d, NULL), 0);
         assert_int_equal(blobs_stat(b, &d, &size, NULL), 0);
     }
-    assert_int_equal(blobs_sweep_uploads(b, -1, &ignored, NULL), 0);
+    assert_int_equal(blobs_sweep_uploads(b, -1, NULL, &ignored, NULL), 0);
     blobs_close(b);
 }
 

@@ -6,6 +6,7 @@
 #include "tests/support/scratch.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -280,7 +281,31 @@ static void abandoned_sessions_are_swept(void **state)
     assert_int_equal(uploads_take(p->uploads, id, &mine, &gone, NULL), E_NOTFOUND);
     ok(uploads_begin(p->uploads, &mine, busy, err));
     ok(uploads_take(p->uploads, busy, &mine, &u, err));
+    uploads_sweep(p->uploads, -1); /* as if its file were old: somebody works on it */
+    assert_int_equal(n_files(p, "uploads"), 2);
     uploads_return(p->uploads, u);
+}
+
+static void *begin_one(void *context)
+{
+    char id[BLOB_UPLOAD_ID_LEN + 1];
+    return uploads_begin(context, &mine, id, NULL) == 0 ? context : NULL;
+}
+
+static void the_limit_holds_for_many_at_once(void **state)
+{
+    struct place *p = *state;
+    pthread_t threads[16];
+    size_t taken = 0;
+    for (size_t i = 0; i < 16; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, begin_one, p->uploads), 0);
+    for (size_t i = 0; i < 16; i++) {
+        void *began = NULL;
+        pthread_join(threads[i], &began);
+        taken += began != NULL;
+    }
+    assert_int_equal(taken, 3);
+    assert_int_equal(n_files(p, "uploads"), 6);
 }
 
 /* The wall clock is set while an upload is open: that makes nothing old. */
@@ -316,6 +341,7 @@ int main(void)
         place_test(sessions_per_user_are_limited),
         place_test(sessions_survive_a_restart),
         place_test(abandoned_sessions_are_swept),
+        place_test(the_limit_holds_for_many_at_once),
         place_test(clock_jumps_end_no_upload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
