@@ -88,8 +88,8 @@ static int add_folder(const struct server_config *config, char *file,
                       struct deployment_folders *out, struct error *err)
 {
     bool secret = false;
-    CLEANUP(cleanup_free) char *owned = file;
     CLEANUP(cleanup_free) char *folder = file ? folder_of(file) : NULL;
+    free(file);
     if (!folder)
         return fail_nomem(err);
     int rc = holds_secrets(config, folder, &secret, err);

@@ -309,7 +309,7 @@ int token_read(struct token_keys *keys, const char *text, int64_t now_s,
     CLEANUP(access_identity_done)
     struct access_identity who = {.method = ACCESS_BY_BEARER};
     CLEANUP(js_cleanup) struct js *claims = NULL;
-    struct parts parts;
+    struct parts parts = {.header = NULL};
     char id[TOKEN_KEY_ID_LEN + 1];
     int rc = split(text, &parts, err);
     if (rc == 0)

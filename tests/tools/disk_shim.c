@@ -263,23 +263,25 @@ PUBLIC long syscall(long number, ...)
 PUBLIC int renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     char a[PATH_MAX], b[PATH_MAX];
-    bool known = path_at(from_fd, from, a) & path_at(to_fd, to, b);
-    RECORDED(int, known, NEXT(renameat)(from_fd, from, to_fd, to), "rename", a, b, 0, NULL, 0);
+    bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
+    RECORDED(int, known || also, NEXT(renameat)(from_fd, from, to_fd, to), "rename", a, b, 0, NULL,
+             0);
 }
 
 PUBLIC int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
     char a[PATH_MAX], b[PATH_MAX];
-    bool known = path_at(from_fd, from, a) & path_at(to_fd, to, b);
-    RECORDED(int, known, NEXT(renameat2)(from_fd, from, to_fd, to, flags), "rename", a, b, 0, NULL,
-             0);
+    bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
+    RECORDED(int, known || also, NEXT(renameat2)(from_fd, from, to_fd, to, flags), "rename", a, b,
+             0, NULL, 0);
 }
 
 PUBLIC int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
     char a[PATH_MAX], b[PATH_MAX];
-    bool known = path_at(from_fd, from, a) & path_at(to_fd, to, b);
-    RECORDED(int, known, NEXT(linkat)(from_fd, from, to_fd, to, flags), "link", a, b, 0, NULL, 0);
+    bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
+    RECORDED(int, known || also, NEXT(linkat)(from_fd, from, to_fd, to, flags), "link", a, b, 0,
+             NULL, 0);
 }
 
 PUBLIC int unlinkat(int dir_fd, const char *name, int flags)
