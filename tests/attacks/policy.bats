@@ -6,7 +6,10 @@ load ../support/forge
 setup_file() { forge_setup_file; }
 teardown_file() { forge_teardown_file; }
 setup() { forge_setup; }
-teardown() { forge_teardown; }
+teardown() {
+    forge_teardown
+    [[ -z ${place:-} ]] || rm -rf "$place"
+}
 
 # scope NAME [MEMBERS]: a policy with that scope, for this test's collection and root.
 scope() {
@@ -198,5 +201,4 @@ scope() {
     expect 1 '/etc/bulla/policy.json'
     run as_nobody run "$REF"
     expect 125 '/etc/bulla/policy.json'
-    rm -rf "$place"
 }
