@@ -170,13 +170,36 @@ static int set_up(struct db *db, struct error *err)
     return rc || db->read_only ? rc : enter_wal(db->handle, err);
 }
 
+/* Where a folder belongs to another account, that account chooses what lies in it: a link in the
+ * database's place would have root write into whatever it names. Links above it are the
+ * administrator's, and SQLite can only refuse all of them or none: they are resolved here. */
+static int real_place(const char *path, char **out, struct error *err)
+{
+    const char *slash = strrchr(path, '/');
+    CLEANUP(cleanup_free)
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    CLEANUP(cleanup_free) char *real = folder ? realpath(folder, NULL) : NULL;
+    if (!folder)
+        return fail_nomem(err);
+    if (!real)
+        return fail_sys(err, errno, "open folder '%s'", folder);
+    *out = text_format("%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path);
+    return *out ? OK : fail_nomem(err);
+}
+
 static int open_handle(const char *path, unsigned flags, struct db *db, struct error *err)
 {
-    int mode = SQLITE_OPEN_NOMUTEX;
+    int mode = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    CLEANUP(cleanup_free) char *real = NULL;
     mode |= flags & DB_READ_ONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     db->read_only = (flags & DB_READ_ONLY) != 0;
-    int code = sqlite3_open_v2(path, &db->handle, mode, NULL);
-    return code == SQLITE_OK ? OK : fail_db(db->handle, code, err);
+    int rc = real_place(path, &real, err);
+    if (rc)
+        return rc;
+    int code = sqlite3_open_v2(real, &db->handle, mode, NULL);
+    if (code == SQLITE_OK || sqlite3_extended_errcode(db->handle) != SQLITE_CANTOPEN_SYMLINK)
+        return code == SQLITE_OK ? OK : fail_db(db->handle, code, err);
+    return fail(err, E_INVALID, "database: a symbolic link lies in its place");
 }
 
 int db_open(const char *path, unsigned flags, struct db **out, struct error *err)

@@ -108,6 +108,28 @@ static void what_is_no_database_is_tampered(void **state)
     assert_null(db);
 }
 
+/* Whoever owns the folder must not choose what another account, root say, writes into. */
+static void a_link_in_its_place_is_not_followed(void **state)
+{
+    const struct scratch *s = *state;
+    struct error err = ERROR_INIT;
+    struct db *db = NULL;
+    struct stat st;
+    scratch_write(s, "victim", "", 0);
+    assert_int_equal(symlinkat("victim", s->fd, "x.db"), 0);
+    assert_int_equal(db_open(scratch_name(s, "x.db"), 0, &db, &err), E_INVALID);
+    assert_int_equal(db_open(scratch_name(s, "x.db"), DB_CREATE, &db, &err), E_INVALID);
+    assert_int_equal(db_open(scratch_name(s, "x.db"), DB_READ_ONLY, &db, &err), E_INVALID);
+    assert_null(db);
+    assert_int_equal(fstatat(s->fd, "victim", &st, 0), 0);
+    assert_int_equal(st.st_size, 0);
+    /* A folder that is reached through a link is the administrator's choice. */
+    assert_int_equal(mkdirat(s->fd, "real", 0700), 0);
+    assert_int_equal(symlinkat("real", s->fd, "folder"), 0);
+    assert_int_equal(db_open(scratch_name(s, "folder/x.db"), DB_CREATE, &db, &err), OK);
+    db_close(db);
+}
+
 static void corruption_is_found(void **state)
 {
     const struct scratch *s = *state;
@@ -410,6 +432,7 @@ int main(void)
         CASE(a_new_database_is_private_and_durable),
         CASE(opening_is_exact),
         CASE(what_is_no_database_is_tampered),
+        CASE(a_link_in_its_place_is_not_followed),
         CASE(corruption_is_found),
         CASE(migration_goes_on_from_any_version),
         CASE(a_newer_or_foreign_database_is_refused),
