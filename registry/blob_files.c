@@ -455,15 +455,37 @@ static void close_files(void *store)
     free(f);
 }
 
-static int make_places(struct files *f, struct error *err)
+/* What a command run as root makes here belongs to whom the data folder belongs, or the server
+ * could not go on with it. */
+static int make_place(const struct files *f, const char *name, struct error *err)
 {
-    int rc = path_make_dirs(f->root_fd, "uploads", 0700, err);
-    for (size_t i = 0; i < sizeof place_names / sizeof *place_names; i++)
+    CLEANUP(cleanup_fd) int fd = -1;
+    struct stat data, place;
+    int rc = path_make_dirs(f->root_fd, name, 0700, err);
+    if (rc != 0 || geteuid() != 0)
+        return rc;
+    rc = path_open(f->root_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+    if (rc != 0)
+        return rc;
+    if (fstat(f->root_fd, &data) != 0 || fstat(fd, &place) != 0)
+        return fail_sys(err, errno, "look at '%s'", name);
+    if (place.st_uid != data.st_uid && fchown(fd, data.st_uid, data.st_gid) != 0)
+        return fail_sys(err, errno, "give '%s' its owner", name);
+    return 0;
+}
+
+static int make_places(const struct files *f, struct error *err)
+{
+    int rc = make_place(f, "uploads", err);
+    for (size_t i = 0; i < sizeof place_names / sizeof *place_names; i++) {
+        if (rc == 0)
+            rc = make_place(f, place_names[i], err);
         for (size_t j = 0; rc == 0 && j < sizeof algs / sizeof *algs; j++) {
             char name[32];
             snprintf(name, sizeof name, "%s/%s", place_names[i], digest_alg_name(algs[j]));
-            rc = path_make_dirs(f->root_fd, name, 0700, err);
+            rc = make_place(f, name, err);
         }
+    }
     return rc;
 }
 

@@ -5,6 +5,7 @@
 #include "registry/access.h"
 #include "registry/args.h"
 #include "registry/audit_command.h"
+#include "registry/deployment.h"
 #include "registry/password.h"
 
 #include <stdarg.h>
@@ -48,6 +49,8 @@ int command_open_index(const char *file, struct server_config *config, struct in
                        struct error *err)
 {
     int rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(config, err);
     if (rc == 0)
         rc = index_open(config->data_dir, out, err);
     if (rc == 0)

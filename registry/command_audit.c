@@ -2,6 +2,7 @@
 #include "registry/args.h"
 #include "registry/audit_scan.h"
 #include "registry/commands.h"
+#include "registry/deployment.h"
 #include "registry/index_audit.h"
 
 #include "base/clock.h"
@@ -26,6 +27,8 @@ static void opened_done(struct opened *o)
 static int open_data(const char *config, struct opened *o, struct error *err)
 {
     int rc = server_config_load(config ? config : COMMAND_DEFAULT_CONFIG, &o->config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(&o->config, err);
     if (rc == 0)
         rc = file_open_dir(o->config.data_dir, false, &o->data_fd, err);
     return rc == 0 ? index_open(o->config.data_dir, &o->index, err) : rc;

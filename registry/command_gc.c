@@ -1,6 +1,7 @@
 /* bulla-registry gc: what nothing needs, and what holds the rest. */
 #include "registry/args.h"
 #include "registry/commands.h"
+#include "registry/deployment.h"
 #include "registry/gc.h"
 #include "registry/index_gc.h"
 #include "registry/service.h"
@@ -243,6 +244,8 @@ int command_gc(char **args, struct error *err)
         rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, &c.config, err);
     if (rc == 0)
         rc = command_become_owner(&c.config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(&c.config, err);
     if (rc == 0)
         rc = index_open(c.config.data_dir, &c.index, err);
     if (rc == 0)

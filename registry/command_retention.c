@@ -2,6 +2,7 @@
 #include "registry/args.h"
 #include "registry/audit_command.h"
 #include "registry/commands.h"
+#include "registry/deployment.h"
 #include "registry/retention.h"
 
 #include "base/json.h"
@@ -101,6 +102,8 @@ int command_retention(char **args, struct error *err)
         rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, &r.config, err);
     if (rc == 0)
         rc = command_become_owner(&r.config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(&r.config, err);
     if (rc == 0)
         rc = index_open(r.config.data_dir, &r.index, err);
     if (rc == 0)

@@ -1,6 +1,7 @@
 /* bulla-registry scrub: reads every stored blob again. */
 #include "registry/args.h"
 #include "registry/commands.h"
+#include "registry/deployment.h"
 #include "registry/index_scrub.h"
 #include "registry/scrub.h"
 
@@ -148,6 +149,8 @@ static int open_all(const char *file, struct scrubbing *x, struct error *err)
     int rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, &x->config, err);
     if (rc == 0)
         rc = command_become_owner(&x->config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(&x->config, err);
     if (rc == 0)
         rc = blobs_open(x->config.data_dir, &x->blobs, err);
     if (rc == 0)

@@ -363,22 +363,6 @@ static void block_signals(sigset_t *signals)
     sigprocmask(SIG_BLOCK, signals, NULL);
 }
 
-/* Where the disk is not mounted, an empty registry must not come up in its place. */
-static int check_initialised(const struct server_config *config, struct error *err)
-{
-    CLEANUP(cleanup_free) char *path = text_format("%s/%s", config->data_dir, INDEX_FILE_NAME);
-    if (!path)
-        return fail_nomem(err);
-    if (access(path, F_OK) == 0)
-        return 0;
-    if (errno != ENOENT && errno != ENOTDIR)
-        return fail_sys(err, errno, "data folder '%s'", config->data_dir);
-    return fail(
-        err, E_NOTFOUND,
-        "'%s' holds no registry: is its disk mounted? 'bulla-registry init' makes a new one",
-        config->data_dir);
-}
-
 int command_serve(char **args, struct error *err)
 {
     CLEANUP(serving_done)
@@ -394,7 +378,7 @@ int command_serve(char **args, struct error *err)
     if (rc == 0)
         rc = become_user(&s.config, err);
     if (rc == 0)
-        rc = check_initialised(&s.config, err);
+        rc = deployment_check_initialised(&s.config, err);
     if (rc == 0)
         rc = registry_open(&s.config, &s.registry, err);
     if (rc != 0)

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/confine.h"
+#include "registry/index.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -60,6 +61,23 @@ int deployment_check(const struct server_config *config, struct error *err)
     for (size_t i = 0; rc == 0 && i < sizeof secrets / sizeof *secrets; i++)
         rc = check_outside(config->data_dir, secrets[i].what, secrets[i].path, err);
     return rc;
+}
+
+/* --- is it there --- */
+
+int deployment_check_initialised(const struct server_config *config, struct error *err)
+{
+    CLEANUP(cleanup_free) char *path = text_format("%s/%s", config->data_dir, INDEX_FILE_NAME);
+    if (!path)
+        return fail_nomem(err);
+    if (access(path, F_OK) == 0)
+        return 0;
+    if (errno != ENOENT && errno != ENOTDIR)
+        return fail_sys(err, errno, "data folder '%s'", config->data_dir);
+    return fail(
+        err, E_NOTFOUND,
+        "'%s' holds no registry: is its disk mounted? 'bulla-registry init' makes a new one",
+        config->data_dir);
 }
 
 /* --- where new certificates appear --- */

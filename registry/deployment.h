@@ -14,6 +14,10 @@
  * whole. E_INVALID names the one that does. */
 int deployment_check(const struct server_config *config, struct error *err) MUST_CHECK;
 
+/* dataDir holds a registry: where its disk is not mounted, an empty one must not come up in its
+ * place, nor a command make one that is root's. E_NOTFOUND. */
+int deployment_check_initialised(const struct server_config *config, struct error *err) MUST_CHECK;
+
 /* Folders where new certificates and keys will appear: those of the names, and of the files that
  * the names lead to. A folder that holds more secrets than the server's own is left out: then
  * *watched is false and a new certificate needs a restart. Owned by the caller. */
