@@ -74,6 +74,8 @@ help_of() { # PROGRAM WORD…
             bad=1
             continue
         fi
+        # The options of a staged change are that change's.
+        [[ $line != 'bulla trust stage '* ]] || help+=$(command bulla trust "${words[4]}" --help)
         for word in "${words[@]:1}"; do
             [[ $word =~ ^--?[a-z] ]] || continue
             grep -q -E "(^|[^a-z-])${word%%=*}\b" <<< "$help" && continue
@@ -133,6 +135,9 @@ substitute() { # LINE
     LINE=${LINE//HOST/${REGISTRY_HOST:-}}
     LINE=${LINE//acme\/app/$REPOSITORY}
     LINE=${LINE//rootfs.tar/$W/rootfs.tar}
+    LINE=${LINE//change.json/$W/change.json}
+    # Else it asks on the terminal.
+    [[ $LINE != 'bulla trust add-signature '* ]] || LINE+=' --yes'
     LINE=${LINE%%  \#*}
     # Without it the password is asked for on the terminal.
     [[ $LINE != 'bulla login '* ]] || LINE+=' --password-stdin'
@@ -167,7 +172,7 @@ follow() { # FILE HEADING
         esac
         FOLLOWED=$((FOLLOWED + 1))
         # What comes next happens on another machine: a home with nothing in it.
-        [[ $LINE != 'bulla sign '* ]] || export BULLA_HOME=$W/other
+        [[ $LINE != 'bulla sign '* || -n ${STAY:-} ]] || export BULLA_HOME=$W/other
     done 8< <(block_after "$1" "$2")
 }
 
@@ -187,6 +192,16 @@ follow() { # FILE HEADING
     expect 0 'bulla trust show'
     run bulla verify "$REGISTRY_HOST/acme/second:v1"
     expect 0 'anchor: pin'
+    # What its owner does later, alone and with others; the image is the owner's.
+    export BULLA_HOME=$W/home
+    STAY=1 follow "$TOP/docs/trust.md" '## What owners do later'
+    ((FOLLOWED >= 9))
+    STAY=1 follow "$TOP/docs/trust.md" '## Where several must sign'
+    ((FOLLOWED == 4))
+    run bulla verify "$REGISTRY_HOST/acme/second:v2"
+    expect 1 'not signed'
+    run bulla trust show "$REGISTRY_HOST/acme/second" --json
+    [[ $(jq .root.version <<< "$output") == 3 ]]
 }
 
 @test "the policy in docs/trust.md is one" {
