@@ -169,6 +169,13 @@ int command_trust_renew(struct context *ctx, struct error *err)
     return rc ? rc : carry_out(ctx, &r, change_renew, &change, err);
 }
 
+/* No tag means "latest" elsewhere; what is taken back is typed. */
+static bool names_image(const char *text)
+{
+    const char *slash = strrchr(text, '/');
+    return strchr(text, '@') || (slash && strchr(slash, ':'));
+}
+
 int command_trust_revoke(struct context *ctx, struct error *err)
 {
     RUN r = {.role = {.n_keys = 0}};
@@ -176,6 +183,9 @@ int command_trust_revoke(struct context *ctx, struct error *err)
     struct change_revoke change = {.block = option_given(&ctx->options, "block")};
     if (rc)
         return rc;
+    if (!names_image(ctx->options.args[0]))
+        return fail(err, E_USAGE, "name the tag or the digest to take back, as %s/%s:TAG",
+                    r.ref.host, r.ref.repository);
     change.digest = r.ref.digest;
     if (r.ref.digest.alg == DIGEST_NONE)
         change.tag = r.ref.tag;

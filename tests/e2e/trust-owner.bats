@@ -149,6 +149,8 @@ vouching_role() { # REF: role that vouches
 @test "revoke a tag; a barred tag stays barred whoever signs it" {
     bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
     bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    run bulla trust revoke "$C" --key targets # "latest" is not meant where nothing is said
+    expect 2 'name the tag or the digest'
     run bulla trust revoke "$C:v1" --key targets
     expect 0 "tag 'v1' removed"
     run bulla verify "$C:v1"
