@@ -36,7 +36,9 @@ static int quiet_begin(struct quiet_terminal *t, struct error *err)
     (void)sigaddset(&held, SIGTSTP);
     t->fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (t->fd < 0)
-        return fail(err, E_PASSPHRASE, "no terminal to ask on; name a file that holds the secret");
+        return fail(err, E_PASSPHRASE,
+                    "no terminal to ask on; --password-stdin, --passphrase-file or --pin-file "
+                    "gives it");
     if (tcgetattr(t->fd, &t->before))
         return fail_sys(err, errno, "read the terminal's settings");
     t->signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);

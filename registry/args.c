@@ -33,7 +33,7 @@ static int unknown(const struct args_option *options, const char *arg, struct er
     const char *near = nearest(options, arg);
     if (near)
         return fail(err, E_USAGE, "unknown option '%s': did you mean '%s'?", arg, near);
-    return fail(err, E_USAGE, "unknown option '%s'", arg);
+    return fail(err, E_USAGE, "unknown option '%s'; --help lists them", arg);
 }
 
 /* One option; *used: how many arguments it took. */
@@ -74,10 +74,11 @@ int args_parse(char **args, const struct args_option *options, const char **word
                 return rc;
             args += used;
         } else if (n == max) {
-            return fail(err, E_USAGE, "'%s' is one argument too many", *args);
+            return fail(err, E_USAGE, "'%s' is one argument too many; --help shows the order",
+                        *args);
         } else {
             words[n++] = *args++;
         }
     }
-    return n == max ? 0 : fail(err, E_USAGE, "an argument is missing");
+    return n == max ? 0 : fail(err, E_USAGE, "an argument is missing; --help shows the order");
 }

@@ -90,8 +90,11 @@ int command_dispatch(const char *noun, const struct command_word *words, char **
     for (const struct command_word *w = words; args[0] && w->name; w++)
         if (strcmp(w->name, args[0]) == 0)
             return w->run(args + 1, err);
-    return fail(err, E_USAGE, "'%s %s': no such command, see bulla-registry --help", noun,
-                args[0] ? args[0] : "");
+    if (!args[0])
+        return fail(err, E_USAGE, "'%s' needs a second word, see bulla-registry %s --help", noun,
+                    noun);
+    return fail(err, E_USAGE, "'%s %s': no such command, see bulla-registry %s --help", noun,
+                args[0], noun);
 }
 
 int command_check_user(const char *name, struct error *err)

@@ -2,6 +2,7 @@
 #include "registry/args.h"
 #include "registry/backup.h"
 #include "registry/commands.h"
+#include "registry/deployment.h"
 
 #include "base/json.h"
 
@@ -61,6 +62,15 @@ int command_backup(char **args, struct error *err)
     int rc = args_parse(args, options, &o.folder, 1, err);
     if (rc == 0)
         rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, &config, err);
+    if (rc == 0)
+        rc = deployment_check_initialised(&config, err);
+    if (rc == 0)
+        rc = deployment_outside(&config, "the backup", o.folder, err);
+    if (rc == E_INVALID)
+        return fail(err, E_USAGE,
+                    "'%s' lies in dataDir: name a folder elsewhere, best on another "
+                    "disk",
+                    o.folder);
     if (rc == 0)
         rc = backup_make(&o, &report, err);
     if (rc == 0 && json)

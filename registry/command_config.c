@@ -28,9 +28,10 @@ static int advise(const struct server_config *config, struct error *err)
     bool watched = folders.watched;
     deployment_folders_done(&folders);
     if (!readable &&
-        printf("user '%s' cannot read '%s': a new certificate needs a restart; make the key "
+        printf("%s%s%s cannot read '%s': a new certificate needs a restart; make the key "
                "readable to that user for reloading\n",
-               config->user ? config->user : "(yours)", config->tls.key) < 0)
+               config->user ? "user '" : "the user of this command",
+               config->user ? config->user : "", config->user ? "'" : "", config->tls.key) < 0)
         return fail_sys(err, errno, "write");
     if (!watched &&
         puts("the TLS files lie beside the signer's secrets: a new certificate needs a restart; "
@@ -62,6 +63,5 @@ int command_config(char **args, struct error *err)
 {
     if (args[0] && strcmp(args[0], "check") == 0)
         return config_check(args + 1, err);
-    return fail(err, E_USAGE, "'config %s': no such command, see bulla-registry --help",
-                args[0] ? args[0] : "");
+    return fail(err, E_USAGE, "say 'config check', see bulla-registry config --help");
 }

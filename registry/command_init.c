@@ -144,11 +144,18 @@ static int make_all(struct init *in, struct error *err)
 
 static int say_what_next(const struct init *in, struct error *err)
 {
-    int n = printf("made '%s'; go on with\n"
-                   "  bulla-registry serve --config %s/%s\n"
-                   "  bulla login --cacert %s/ca.crt %s%s%s:%u\n",
-                   in->dir, in->dir, CONFIG_FILE_NAME, in->dir, strchr(in->address, ':') ? "[" : "",
-                   in->address, strchr(in->address, ':') ? "]" : "", (unsigned)in->port);
+    bool v6 = strchr(in->address, ':');
+    int n = printf("made '%s'; go on with\n", in->dir);
+    if (n >= 0 && !in->admin)
+        n = printf(
+            "  bulla-registry user add NAME --config %s/%s\n"
+            "  bulla-registry grant add NAME '*' pull,push,delete,sign,admin --config %s/%s\n",
+            in->dir, CONFIG_FILE_NAME, in->dir, CONFIG_FILE_NAME);
+    if (n >= 0)
+        n = printf("  bulla-registry serve --config %s/%s\n"
+                   "  bulla login --cacert %s/ca.crt %s%s%s:%u --username %s\n",
+                   in->dir, CONFIG_FILE_NAME, in->dir, v6 ? "[" : "", in->address, v6 ? "]" : "",
+                   (unsigned)in->port, in->admin ? in->admin : "NAME");
     return n < 0 ? fail_sys(err, errno, "write") : 0;
 }
 
@@ -174,8 +181,13 @@ int command_init(char **args, struct error *err)
                                           {"--password-stdin", NULL, &from_stdin},
                                           {NULL, NULL, NULL}};
     int rc = args_parse(args, options, &in.dir, 1, err);
+    if (rc == 0 && from_stdin && !in.admin)
+        rc = fail(err, E_USAGE, "--password-stdin is for the admin: name one with --admin");
     if (rc == 0)
         rc = config_parse_listen(listen ? listen : DEFAULT_LISTEN, &in.address, &in.port, err);
+    if (rc == E_INVALID)
+        return fail(err, E_USAGE, "--listen '%s' is not ADDRESS:PORT (127.0.0.1:5443, [::1]:5443)",
+                    listen);
     if (rc == 0 && in.admin)
         rc = access_subject_check(in.admin, &is_user, err);
     if (rc == 0 && in.admin && !is_user)

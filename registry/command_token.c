@@ -3,6 +3,7 @@
 #include "registry/api_token.h"
 #include "registry/args.h"
 #include "registry/command_accounts.h"
+#include "registry/deployment.h"
 #include "registry/password.h"
 #include "registry/token.h"
 
@@ -66,8 +67,8 @@ static int set_expiry(const struct wish *wish, const struct server_config *confi
     if (lifetime > most)
         return fail(err, E_USAGE,
                     "an API token may last for %" PRId64
-                    " seconds at most: access.apiTokenMaxLifetime says so",
-                    most);
+                    " %s at most: access.apiTokenMaxLifetime says so",
+                    most % 86400 ? most : most / 86400, most % 86400 ? "seconds" : "days");
     token->created_s = clock_now_s();
     token->expires_s = token->created_s + lifetime;
     return 0;
@@ -193,7 +194,9 @@ static int load_config(char **args, struct server_config *config, bool *json, st
     int rc = args_parse(args, options, NULL, 0, err);
     if (rc == 0)
         rc = password_init(err);
-    return rc == 0 ? server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, config, err) : rc;
+    if (rc == 0)
+        rc = server_config_load(file ? file : COMMAND_DEFAULT_CONFIG, config, err);
+    return rc == 0 ? deployment_check_initialised(config, err) : rc;
 }
 
 struct rotation {

@@ -48,6 +48,12 @@ static int check_outside(const char *folder, const char *what, const char *path,
                 what, path, folder);
 }
 
+int deployment_outside(const struct server_config *config, const char *what, const char *path,
+                       struct error *err)
+{
+    return check_outside(config->data_dir, what, path, err);
+}
+
 int deployment_check(const struct server_config *config, struct error *err)
 {
     const struct {
@@ -72,6 +78,11 @@ int deployment_check_initialised(const struct server_config *config, struct erro
         return fail_nomem(err);
     if (access(path, F_OK) == 0)
         return 0;
+    if (errno == EACCES)
+        return fail(err, E_SYS,
+                    "data folder '%s' is closed to you: run this as root or as the account that "
+                    "serves",
+                    config->data_dir);
     if (errno != ENOENT && errno != ENOTDIR)
         return fail_sys(err, errno, "data folder '%s'", config->data_dir);
     return fail(

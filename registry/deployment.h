@@ -18,6 +18,10 @@ int deployment_check(const struct server_config *config, struct error *err) MUST
  * place, nor a command make one that is root's. E_NOTFOUND. */
 int deployment_check_initialised(const struct server_config *config, struct error *err) MUST_CHECK;
 
+/* E_INVALID where `path`, there or not, lies in the data folder. what: its name in the message. */
+int deployment_outside(const struct server_config *config, const char *what, const char *path,
+                       struct error *err) MUST_CHECK;
+
 /* Folders where new certificates and keys will appear: those of the names, and of the files that
  * the names lead to. A folder that holds more secrets than the server's own is left out: then
  * *watched is false and a new certificate needs a restart. Owned by the caller. */

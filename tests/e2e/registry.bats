@@ -95,6 +95,54 @@ copy_out() {
     [[ $status == 3 && $output == *"no user"* ]]
     run bulla-registry --help
     [[ $status == 0 && $output == usage:* ]]
+    run bulla-registry --config x user list
+    [[ $status == 2 && $output == *"command comes first"* ]]
+    run bulla-registry grant remove admin '*' --config "$REGISTRY_DIR/registry.yaml"
+    [[ $status == 2 && $output == *"missing; --help"* ]]
+}
+
+@test "each command has a --help, wherever it stands" {
+    n=0
+    while read -r word; do
+        run bulla-registry "$word" --help
+        [[ $status == 0 && $output == "usage: bulla-registry $word"* && $output == *"exit status: 0 "* ]]
+        run bulla-registry "$word" some thing --config nowhere --help
+        [[ $status == 0 && $output == "usage: bulla-registry $word"* ]]
+        n=$((n + 1))
+    done < <(bulla-registry --help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' | sort -u)
+    ((n == 14))
+}
+
+@test "init says what is wrong with its arguments and leaves nothing" {
+    cd "$BATS_TEST_TMPDIR"
+    run bulla-registry init new --listen localhost --admin a --password-stdin <<< long-enough
+    [[ $status == 2 && $output == *"not ADDRESS:PORT"* ]]
+    run bulla-registry init new --password-stdin <<< long-enough
+    [[ $status == 2 && $output == *"--admin"* ]]
+    [[ ! -e new ]]
+    run bulla-registry init new --listen 127.0.0.1:0
+    [[ $status == 0 && $output == *"user add NAME"*"grant add NAME"* ]]
+}
+
+@test "no tool makes a registry where the disk is not mounted" {
+    cd "$BATS_TEST_TMPDIR"
+    bulla-registry init new --listen 127.0.0.1:0
+    mv new/data data
+    for there in no yes; do # missing, then an empty mount point
+        [[ $there == no ]] || mkdir new/data
+        for words in serve gc 'gc --dry-run' 'retention run' scrub 'audit verify' 'audit export' 'user list' \
+            'group add g' 'grant list' 'api-token list' 'token-key list' 'token-key rotate' 'backup copy'; do
+            # shellcheck disable=SC2086 # words
+            run bulla-registry $words --config new/registry.yaml
+            [[ $status == 3 && $output == *"holds no registry: is its disk mounted?"* ]]
+        done
+        [[ $there == no || -z $(ls -A new/data) ]]
+        [[ $there == yes || ! -e new/data ]]
+    done
+    rmdir new/data
+    mv data new/data
+    run bulla-registry backup new/data/copy --config new/registry.yaml
+    [[ $status == 2 && $output == *"lies in dataDir"* && ! -e new/data/copy ]]
 }
 
 @test "config check says what it thinks" {
