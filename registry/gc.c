@@ -44,19 +44,26 @@ struct aside {
     size_t n;
 };
 
+/* Back in sight where the index knows it. Only a look that found nothing says that there is none: a
+ * stored file that could not be looked at is no reason to remove what lies aside. */
+static int put_back(const struct aside *a, const struct digest *d, struct error *err)
+{
+    uint64_t size = 0;
+    int rc = blobs_stat(a->gc->blobs, d, &size, err);
+    if (rc == E_NOTFOUND)
+        rc = blobs_restore(a->gc->blobs, d, err);
+    return rc == E_NOTFOUND ? 0 : rc; /* somebody was quicker */
+}
+
 /* In a write transaction: no collector is between moving a file and removing its row. */
 static int judge(struct index_tx *tx, void *arg, struct error *err)
 {
     struct aside *a = arg;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < a->n; i++) {
-        uint64_t size = 0;
         rc = index_gc_is_known(tx, &a->list[i], &a->known[i], err);
-        if (rc == 0 && a->known[i] &&
-            blobs_stat(a->gc->blobs, &a->list[i], &size, err) == E_NOTFOUND)
-            rc = blobs_restore(a->gc->blobs, &a->list[i], err);
-        if (rc == E_NOTFOUND) /* somebody was quicker */
-            rc = 0;
+        if (rc == 0 && a->known[i])
+            rc = put_back(a, &a->list[i], err);
     }
     return rc;
 }

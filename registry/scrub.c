@@ -77,32 +77,41 @@ static int report(const struct run *r, const struct scrub_finding *f, struct err
     return r->s->found ? r->s->found(r->s->context, f, err) : 0;
 }
 
-static int mark_missing(struct run *r, const struct index_blob *b, struct error *err)
+struct missing {
+    const struct run *run;
+    const struct index_blob *blob;
+    bool is; /* out */
+};
+
+/* In a write transaction: garbage collection moves a file before the end of the transaction that
+ * removes its row, so that only here both are looked at in one state. */
+static int write_missing(struct index_tx *tx, void *arg, struct error *err)
 {
-    struct mark m = {&b->digest, "missing"};
-    const struct scrub_finding f = {SCRUB_MISSING, b->digest, b->size,
-                                    b->damaged ? "was found before" : "there is no file"};
-    int rc = b->damaged ? 0 : index_write(r->s->index, write_mark, &m, err);
-    if (rc == 0 && !b->damaged)
-        tell_log(r->s, "missing", &b->digest, f.why);
-    r->report->missing++;
-    return rc == 0 ? report(r, &f, err) : rc;
+    struct missing *m = arg;
+    struct error ignored = ERROR_INIT;
+    bool known = false;
+    uint64_t size = 0;
+    int rc = index_blob_is_known(tx, &m->blob->digest, &known, err);
+    m->is = rc == 0 && known &&
+            blobs_stat(m->run->s->blobs, &m->blob->digest, &size, &ignored) == E_NOTFOUND;
+    if (rc != 0 || !m->is || m->blob->damaged)
+        return rc;
+    return index_damaged_add(tx, &m->blob->digest, "missing", err);
 }
 
 /* No file: garbage collection may have removed both, or a push may just make one. */
 static int found_no_file(struct run *r, const struct index_blob *b, struct error *err)
 {
-    struct index_tx *tx = NULL;
-    struct error ignored = ERROR_INIT;
-    bool known = false;
-    uint64_t size = 0;
-    int rc = index_read_begin(r->s->index, &tx, err);
-    if (rc == 0)
-        rc = index_blob_is_known(tx, &b->digest, &known, err);
-    index_read_end(r->s->index, tx);
-    if (rc != 0 || !known || blobs_stat(r->s->blobs, &b->digest, &size, &ignored) == 0)
+    struct missing m = {r, b, false};
+    const struct scrub_finding f = {SCRUB_MISSING, b->digest, b->size,
+                                    b->damaged ? "was found before" : "there is no file"};
+    int rc = index_write(r->s->index, write_missing, &m, err);
+    if (rc != 0 || !m.is)
         return rc;
-    return mark_missing(r, b, err);
+    if (!b->damaged)
+        tell_log(r->s, "missing", &b->digest, f.why);
+    r->report->missing++;
+    return report(r, &f, err);
 }
 
 static int found_damaged(struct run *r, const struct index_blob *b, const char *why,

@@ -7,6 +7,7 @@
 #include "registry/index_gc.h"
 #include "registry/index_internal.h"
 #include "registry/index_schema.h"
+#include "registry/scrub.h"
 #include "tests/support/scratch.h"
 #include "tests/unit/registry/contract_crash.h"
 
@@ -497,6 +498,79 @@ static void a_failing_storage_leaves_rows_and_files_together(void **state)
     blobs_close(failing);
 }
 
+static int stat_fails(void *store, const struct digest *d, enum blob_place place,
+                      struct blob_info *out, struct error *err)
+{
+    (void)store, (void)d, (void)place, (void)out;
+    return fail_sys(err, EMFILE, "stat blob");
+}
+
+/* What lies aside after a crash is not removed because its place could not be looked at. */
+static void a_failed_look_removes_nothing(void **state)
+{
+    struct place *p = *state;
+    struct blob_store store;
+    struct blobs *failing = NULL;
+    struct digest d = digest("kept");
+    ok(push(p, "a/b", "kept", err));
+    ok(blobs_set_aside(p->blobs, &d, err));
+    ok(blob_files_open(p->dir->path, &store, err));
+    struct blob_store_ops ops = *store.ops;
+    ops.stat = stat_fails;
+    store.ops = &ops;
+    ok(blobs_new(&store, &failing, err));
+    const struct gc gc = {.index = p->index, .blobs = failing, .discard = true, .lease_s = 3600};
+    assert_int_equal(gc_recover(&gc, NULL), E_SYS);
+    blobs_close(failing);
+    assert_int_equal(n_files(p, BLOB_ASIDE), 1);
+    collect(p, 3600);
+    assert_true(visible(p, "kept"));
+}
+
+/* --- beside scrubbing --- */
+
+struct slowly {
+    struct place *p;
+    struct digest digest;
+};
+
+static int remove_slowly(struct index_tx *tx, void *arg, struct error *err)
+{
+    const struct slowly *s = arg;
+    int64_t size = 0;
+    int rc = blobs_set_aside(s->p->blobs, &s->digest, err);
+    if (rc != 0 && rc != E_NOTFOUND)
+        return rc;
+    usleep(300000);
+    return index_gc_forget(tx, &s->digest, &size, err);
+}
+
+static void *collect_slowly(void *context)
+{
+    struct slowly *s = context;
+    ok(index_write(s->p->index, remove_slowly, s, err));
+    return NULL;
+}
+
+/* Between the file's move and the row's end a blob is neither damaged nor missing. */
+static void what_is_being_collected_is_not_missing(void **state)
+{
+    struct place *p = *state;
+    struct slowly slowly = {p, digest("on its way")};
+    const struct scrub scrub = {.data_dir = p->dir->path, .index = p->index, .blobs = p->blobs};
+    struct scrub_report report;
+    pthread_t thread;
+    ok(push(p, "a/b", "on its way", err));
+    ok(drop(p, "a/b", "on its way", err));
+    assert_int_equal(pthread_create(&thread, NULL, collect_slowly, &slowly), 0);
+    for (unsigned i = 0; visible(p, "on its way") && i < 1000; i++)
+        usleep(1000);
+    assert_false(visible(p, "on its way"));
+    ok(scrub_run(&scrub, &report, err));
+    pthread_join(thread, NULL);
+    assert_int_equal(report.missing, 0);
+}
+
 static const char *const acts[] = {"+a", "+b", "-a", "gc", "+a", "+c",
                                    "-b", "-c", "gc", "+b", "-a", "gc"};
 #define N_ACTS (sizeof acts / sizeof *acts)
@@ -690,6 +764,8 @@ int main(void)
         place_test(a_push_gets_its_file_back),
         place_test(pushes_and_collectors_at_once_lose_nothing),
         place_test(a_failing_storage_leaves_rows_and_files_together),
+        place_test(a_failed_look_removes_nothing),
+        place_test(what_is_being_collected_is_not_missing),
         place_test(killed_at_any_step_it_loses_nothing),
         place_test(work_that_cannot_be_undone_spoils_no_other),
         cmocka_unit_test_setup_teardown(counters_are_filled_for_what_was_there_before,
