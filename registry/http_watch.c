@@ -30,10 +30,12 @@ struct http_watch {
     struct http_watch_entry *entries;
 };
 
+/* Without a lock: overdue() reads in the other order, so that it never judges a new phase by the
+ * old one's time, nor the old phase by the new one's bytes. */
 static void enter(struct http_watch_entry *e, enum phase phase, uint64_t bytes)
 {
-    atomic_store(&e->bytes, bytes);
     atomic_store(&e->since_ms, clock_monotonic_ms());
+    atomic_store(&e->bytes, bytes);
     atomic_store(&e->phase, (int)phase);
 }
 
@@ -49,13 +51,15 @@ static int64_t time_for(const struct http_watch_limits *limits, uint64_t bytes)
 
 static bool overdue(const struct http_watch *w, struct http_watch_entry *e, int64_t now_ms)
 {
+    int phase = atomic_load(&e->phase);
+    uint64_t bytes = atomic_load(&e->bytes);
     int64_t spent = now_ms - atomic_load(&e->since_ms);
-    switch (atomic_load(&e->phase)) {
+    switch (phase) {
     case PHASE_IDLE:
         return spent > w->limits.idle_ms;
     case PHASE_RECEIVING:
     case PHASE_SENDING:
-        return w->limits.rate_bytes_s && spent > time_for(&w->limits, atomic_load(&e->bytes));
+        return w->limits.rate_bytes_s && spent > time_for(&w->limits, bytes);
     default:
         return false;
     }
