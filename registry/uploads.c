@@ -110,8 +110,8 @@ static bool too_many(struct uploads *u, const char *user)
     return n >= u->per_user;
 }
 
-/* The place is taken before the upload exists: of many requests at once none gets over the limit. No
- * id is "", so nobody finds it. */
+/* The place is taken before the upload exists: of many requests at once none gets over the limit.
+ * No id is "", so nobody finds it. */
 static int reserve(struct uploads *u, const struct upload_owner *owner, struct session **out,
                    struct error *err)
 {

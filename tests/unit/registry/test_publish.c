@@ -289,6 +289,42 @@ static void service_away(void **state)
     assert_code(publish(d, fx_first, err), 0);
 }
 
+static int release_old(struct index_tx *tx, void *arg, struct error *err)
+{
+    return index_trust_release_old(tx, *(const int64_t *)arg, err);
+}
+
+/* From before the service is asked: what it signs cannot be refused any more. */
+static void what_may_be_signed_is_not_removed(void **state)
+{
+    struct desk *d = *state;
+    struct digest v1 = push(d, "v1"), v2 = push(d, "v2");
+    assert_code(publish(d, fx_first, err), 0);
+    fx_next_targets(&d->f, "v1");
+    assert_int_equal(is_signed(d, "", &v1), 0);
+    stop_service(d);
+    d->config.signer.timestamp_lifetime_s = 3600;
+    assert_code(publish(d, fx_targets, err), E_NETWORK); /* signed or not: nobody knows */
+    assert_int_equal(is_signed(d, "", &v1), E_CONFLICT);
+    assert_int_equal(is_signed(d, "", &v2), 0);
+    int64_t later_s = *d->f.now_s + 3599;
+    toy_ok(index_write(d->registry.index, release_old, &later_s, err));
+    assert_int_equal(is_signed(d, "", &v1), E_CONFLICT);
+    later_s++;
+    toy_ok(index_write(d->registry.index, release_old, &later_s, err));
+    assert_int_equal(is_signed(d, "", &v1), 0);
+    start_service(d);
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_int_equal(is_signed(d, "", &v1), E_DENIED);
+    /* Withdrawn again, nothing of the publication is left. */
+    struct toy_role *targets = toy_role(&d->f.repo, "targets");
+    toy_bump(targets);
+    js_remove(js_edit(targets->tree, "targets"), "v1");
+    toy_sign(targets);
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_int_equal(is_signed(d, "", &v1), 0);
+}
+
 /* The service has signed, then the registry was killed before it stored the set. */
 static void cut_off_publication_is_adopted(void **state)
 {
@@ -658,6 +694,7 @@ int main(void)
         desk_test(length_must_agree),
         desk_test(refused_changes_change_nothing),
         desk_test(service_away),
+        desk_test(what_may_be_signed_is_not_removed),
         desk_test(cut_off_publication_is_adopted),
         desk_test(service_ahead_then_another_publication),
         desk_test(restored_service_publishes_nothing),
