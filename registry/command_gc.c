@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct collecting {
     const char *why; /* digest, or NULL */
@@ -218,14 +219,28 @@ static int look(struct collecting *c, struct error *err)
     return rc;
 }
 
+/* The configured user; without one (a unit may say it) whoever the data folder belongs to. Stays 0
+ * where that is root. */
+static int find_owner(const struct server_config *config, uid_t *uid, gid_t *gid, struct error *err)
+{
+    struct stat st;
+    if (config->user)
+        return confine_find_user(config->user, uid, gid, err);
+    if (stat(config->data_dir, &st) != 0)
+        return errno == ENOENT ? 0 : fail_sys(err, errno, "data folder '%s'", config->data_dir);
+    *uid = st.st_uid;
+    *gid = st.st_gid;
+    return 0;
+}
+
 int command_become_owner(const struct server_config *config, struct error *err)
 {
     uid_t uid = 0;
     gid_t gid = 0;
-    if (!config->user || geteuid() != 0)
+    if (geteuid() != 0)
         return 0;
-    int rc = confine_find_user(config->user, &uid, &gid, err);
-    return rc == 0 ? confine_become(uid, gid, err) : rc;
+    int rc = find_owner(config, &uid, &gid, err);
+    return rc == 0 && uid != 0 ? confine_become(uid, gid, err) : rc;
 }
 
 int command_gc(char **args, struct error *err)

@@ -32,8 +32,8 @@ int command_load_config(char **args, struct server_config *config, struct error 
  * PASSWORD_HASH_MAX bytes. */
 int command_read_password(const char *user, bool from_stdin, char *out,
                           struct error *err) MUST_CHECK;
-/* Started as root: goes on as the configured user, so that nothing it leaves in the data folder is
- * root's. */
+/* Started as root: goes on as the configured user, or as the data folder's owner, so that nothing
+ * it leaves there is root's. */
 int command_become_owner(const struct server_config *config, struct error *err) MUST_CHECK;
 /* The configuration (file NULL: the default place) and its index, started. */
 int command_open_index(const char *file, struct server_config *config, struct index **out,

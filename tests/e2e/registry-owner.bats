@@ -40,6 +40,18 @@ of_root() {
     done
 }
 
+@test "without a configured user they become whom the folder belongs to" {
+    local command
+    sed -i '/^user:/d' "$DIR/r/registry.yaml"
+    for command in "gc" "scrub" "retention run" "grant add admin y/* pull"; do
+        set -f
+        # shellcheck disable=SC2086 # words
+        bulla-registry $command --config "$DIR/r/registry.yaml"
+        set +f
+        [[ -z $(of_root) ]]
+    done
+}
+
 @test "a link in the index's place leads no command into another file" {
     local command
     : > "$DIR/victim"
