@@ -11,7 +11,6 @@
 #include "registry/index_trust.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -219,23 +218,56 @@ static int record(struct restoring *r, struct error *err)
     return audit_command(&c, err);
 }
 
-/* nftw has no argument for its own. */
-static uid_t owner_uid;
-static gid_t owner_gid;
+struct owner {
+    uid_t uid;
+    gid_t gid;
+};
 
-static int give_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int give_tree(int dir_fd, const struct owner *owner, struct error *err);
+
+/* By descriptor, never by path: the folder above may belong to the account that serves, which could
+ * put a link to anything into a name's place meanwhile. */
+static int give_one(int dir_fd, const char *name, const struct owner *owner, struct error *err)
 {
-    (void)st, (void)type, (void)ftw;
-    return lchown(path, owner_uid, owner_gid);
+    CLEANUP(cleanup_fd) int fd = -1;
+    struct stat st;
+    int rc =
+        path_open(dir_fd, name, PATH_NO_SYMLINKS, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd, err);
+    if (rc != 0)
+        return rc;
+    if (fstat(fd, &st) != 0)
+        return fail_sys(err, errno, "look at '%s'", name);
+    if (!S_ISDIR(st.st_mode) && (!S_ISREG(st.st_mode) || st.st_nlink != 1))
+        return fail(err, E_TAMPERED, "'%s' is not what was restored", name);
+    rc = S_ISDIR(st.st_mode) ? give_tree(fd, owner, err) : 0;
+    if (rc == 0 && fchown(fd, owner->uid, owner->gid) != 0)
+        rc = fail_sys(err, errno, "give '%s' away", name);
+    return rc;
+}
+
+static int give_tree(int dir_fd, const struct owner *owner, struct error *err)
+{
+    CLEANUP(cleanup_fd) int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(cleanup_dir) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    int rc = dir ? 0 : fail_sys(err, errno, "look into the restored folder");
+    if (dir)
+        (void)TAKE_FD(fd);
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            rc = give_one(dir_fd, e->d_name, owner, err);
+    return rc;
 }
 
 static int give_away(const struct restoring *r, struct error *err)
 {
     const char *user = r->o->config->user;
+    struct owner owner = {0, 0};
     if (!user || geteuid() != 0)
         return 0;
-    int rc = confine_find_user(user, &owner_uid, &owner_gid, err);
-    if (rc == 0 && nftw(r->path, give_one, 16, FTW_PHYS) != 0)
+    int rc = confine_find_user(user, &owner.uid, &owner.gid, err);
+    if (rc == 0)
+        rc = give_tree(r->new_fd, &owner, err);
+    if (rc == 0 && fchown(r->new_fd, owner.uid, owner.gid) != 0)
         rc = fail_sys(err, errno, "give '%s' to '%s'", r->path, user);
     return rc;
 }

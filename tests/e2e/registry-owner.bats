@@ -14,6 +14,7 @@ setup() {
 }
 
 teardown() {
+    registry_stop
     rm -rf "$DIR"
 }
 
@@ -26,6 +27,23 @@ of_root() {
     bulla-registry backup "$DIR/backup" --config "$DIR/r/registry.yaml"
     [[ -d $DATA/aside/sha256 ]]
     [[ -z $(of_root) ]]
+}
+
+@test "what is restored belongs to the account that serves, all of it" {
+    printf 'some bytes' > "$DIR/blob"
+    registry_start "$DIR/r"
+    push_blob acme/app "$DIR/blob"
+    registry_stop
+    bulla-registry backup "$DIR/backup" --config "$DIR/r/registry.yaml"
+    rm -r "$DATA"
+    bulla-registry restore "$DIR/backup" --config "$DIR/r/registry.yaml"
+    [[ -n $(find "$DATA/blobs" -type f) ]]
+    [[ -z $(of_root) ]]
+    # A second name would give away what it is the other name of.
+    [[ -z $(find "$DATA" -type f -links +1) ]]
+    registry_start "$DIR/r"
+    [[ $(registry_status "/v2/acme/app/blobs/$(digest_of "$DIR/blob")") == 200 ]]
+    registry_stop
 }
 
 @test "commands change accounts, read the log and leave nothing of root's" {
