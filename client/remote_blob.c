@@ -101,11 +101,12 @@ static int download_begin(void *ctx, const struct http_response *response, struc
     if (rc || response->content_length < 0)
         return rc;
     uint64_t comes = (uint64_t)response->content_length, left = dl->size - have(dl);
+    uint64_t whole = have(dl) + comes;
     if (comes > left)
         return too_many(dl, err);
     if (comes < left)
         return fail(err, E_DIGEST, "the registry has %llu bytes for %s of %llu",
-                    (unsigned long long)(have(dl) + comes), dl->name, (unsigned long long)dl->size);
+                    (unsigned long long)whole, dl->name, (unsigned long long)dl->size);
     return OK;
 }
 

@@ -30,7 +30,9 @@ static const char *next_value(const char *query, const char *name, size_t *at, s
 {
     size_t name_len = strlen(name);
     const char *value = NULL;
-    for (const char *p = query ? query + *at : NULL; p && *p && !value;) {
+    if (!query)
+        return NULL;
+    for (const char *p = query + *at; *p && !value;) {
         size_t len = strcspn(p, "&");
         if (len >= name_len && strncmp(p, name, name_len) == 0 &&
             (len == name_len || p[name_len] == '=')) {

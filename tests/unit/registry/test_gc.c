@@ -728,8 +728,7 @@ static void counters_are_filled_for_what_was_there_before(void **state)
         "INSERT INTO blob VALUES('p', 10), ('q', 100);"
         "INSERT INTO link VALUES(1, 'p'), (2, 'p'), (2, 'q'), (3, 'q');"
         "INSERT INTO manifest VALUES(1, 'm', 1000);",
-        INDEX_SCHEMA_USAGE,
-        "INSERT INTO repository VALUES(5, 'x/y/z');"
+        INDEX_SCHEMA_USAGE, "INSERT INTO repository VALUES(5, 'x/y/z');",
         "INSERT INTO link VALUES(5, 'q'); DELETE FROM link WHERE repository = 3;"};
     static const char expected[] = ":1220:5 a:1120:2 a/b:1120:2 a/b/c:1010:1 empty:0:1"
                                    " empty/one:0:1 x:100:2 x/y:100:1 x/y/z:100:1 ";
@@ -738,7 +737,7 @@ static void counters_are_filled_for_what_was_there_before(void **state)
     struct db_stmt *stmt = NULL;
     bool row = true;
     ok(db_open(scratch_name(dir, "old.db"), DB_CREATE, &db, err));
-    ok(db_migrate(db, 1, steps, 3, err));
+    ok(db_migrate(db, 1, steps, sizeof steps / sizeof *steps, err));
     ok(db_prepare(db, "SELECT prefix, bytes, repositories FROM usage ORDER BY 1", &stmt, err));
     for (;;) {
         ok(db_step(stmt, &row, err));
