@@ -3,11 +3,15 @@
 #include "cli/command.h"
 
 #include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
 
 static void show_freshness(const struct context *ctx, const struct verdict *v)
 {
     if (v->freshness == FRESH_CACHED)
         say(ctx, "freshness  cached, %" PRId64 " s old", v->age_s);
+    else if (v->freshness == FRESH_BUNDLE)
+        say(ctx, "freshness  bundle, %" PRId64 " s old", v->age_s);
     else
         say(ctx, "freshness  asked the registry just now");
 }
@@ -40,21 +44,44 @@ int show_verdict(struct context *ctx, const struct verdict *v, int code, const s
     return OK;
 }
 
+/* A reference has a '/' behind its host and starts with a letter, a digit or '['. */
+static bool names_file(const char *text)
+{
+    return *text == '/' || *text == '.' || (!strchr(text, '/') && access(text, F_OK) == 0);
+}
+
+static int open_what(struct context *ctx, const char *text, struct bundle **bundle,
+                     struct reference *ref, struct error *err)
+{
+    if (!names_file(text))
+        return parse_reference(text, ref, err);
+    if (option_given(&ctx->options, "tofu"))
+        return fail(err, E_USAGE, "--tofu is for registries; a bundle is judged by a known root");
+    int rc = bundle_open(text, bundle, err);
+    if (!rc)
+        *ref = bundle_note(*bundle)->ref;
+    return rc;
+}
+
 int command_verify(struct context *ctx, struct error *err)
 {
+    CLEANUP(bundle_cleanup) struct bundle *bundle = NULL;
     struct reference ref;
     struct verdict verdict;
-    int rc = parse_reference(ctx->options.args[0], &ref, err);
+    int rc = open_what(ctx, ctx->options.args[0], &bundle, &ref, err);
     if (!rc)
         rc = context_policy(ctx, err);
     if (rc)
         return rc;
     ctx->verify.tofu = option_given(&ctx->options, "tofu");
     ctx->verify.look_at_registry_tag = true;
+    ctx->verify.bundle = bundle;
+    ctx->verify.progress = ctx->progress;
     int code = verify_reference(&ctx->verify, &ref, &verdict, err);
     struct error why = *err, printing = ERROR_INIT;
     rc = show_verdict(ctx, &verdict, code, &why, &printing);
     verdict_done(&verdict);
+    ctx->verify.bundle = NULL;
     if (rc)
         *err = printing;
     else if (code)

@@ -97,6 +97,8 @@ int command_logout(struct context *ctx, struct error *err);
 int command_push(struct context *ctx, struct error *err);
 int command_pull(struct context *ctx, struct error *err);
 int command_sign(struct context *ctx, struct error *err);
+int command_save(struct context *ctx, struct error *err);
+int command_load(struct context *ctx, struct error *err);
 int command_verify(struct context *ctx, struct error *err);
 int command_run(struct context *ctx, struct error *err);
 int command_trust_init(struct context *ctx, struct error *err);

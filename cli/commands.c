@@ -58,6 +58,13 @@ static const struct option_spec push_options[] = {
     OPTIONS_END,
 };
 
+static const struct option_spec save_options[] = {
+    {"output", 'o', OPTION_TEXT, "BUNDLE", "the file to write"},
+    {"force", 0, OPTION_FLAG, NULL, "replace the file if it is there"},
+    {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
+    OPTIONS_END,
+};
+
 static const struct option_spec sign_options[] = {
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
     {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
@@ -192,6 +199,21 @@ static const char push_notes[] =
 static const char pull_notes[] =
     "A pull that broke off goes on where it was when it is run again.\n";
 
+static const char save_notes[] =
+    "The bundle holds this machine's image of REF and the metadata that vouches for it now. Where\n"
+    "there is no network, 'bulla verify BUNDLE' and 'bulla load BUNDLE' judge it by their own "
+    "policy\n"
+    "and root. Other programs read it as an OCI archive.\n";
+
+static const char load_notes[] =
+    "Needs no network. The image is named as the bundle says, so that 'bulla run' finds it. A "
+    "bundle\n"
+    "is good until its metadata expires, for longer only with the policy's offlineGrace.\n";
+
+static const char verify_notes[] =
+    "BUNDLE is a file that 'bulla save' wrote: a name without '/', or one that starts with '/' or\n"
+    "'.', as in ./app.bundle. It is judged without network.\n";
+
 static const char login_notes[] =
     "Writes REGISTRY_AUTH_FILE or the auth.json that podman and skopeo use, or hands the password\n"
     "to the credential helper which that file names (docker-credential-NAME).\n"
@@ -233,10 +255,14 @@ const struct command commands[] = {
     {"logout", "HOST", "forget credentials for a registry", NULL, 1, 1, 0, command_logout, NULL},
     {"push", "SOURCE REF", "upload an image", push_options, 2, 2, 0, command_push, push_notes},
     {"sign", "REF", "vouch for a pushed image", sign_options, 1, 1, 0, command_sign, sign_notes},
-    {"verify", "REF", "say whether, and by whom, an image is vouched for", verify_options, 1, 1, 0,
-     command_verify, NULL},
+    {"verify", "REF|BUNDLE", "say whether, and by whom, an image is vouched for", verify_options, 1,
+     1, 0, command_verify, verify_notes},
     {"pull", "REF", "verify and download an image", pull_options, 1, 1, 0, command_pull,
      pull_notes},
+    {"save", "REF", "write an image and its signatures to one file", save_options, 1, 1, 0,
+     command_save, save_notes},
+    {"load", "BUNDLE", "verify a bundle and take its image, without network", NULL, 1, 1, 0,
+     command_load, load_notes},
     {"run", "REF [COMMAND…]", "verify and run an image in a sandbox", run_options, 1, NO_LIMIT, 1,
      command_run, run_notes},
     {"trust init", "REF", "start a collection: root and targets keys", trust_init_options, 1, 1, 0,

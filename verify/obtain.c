@@ -132,9 +132,21 @@ int image_open(struct store *s, const struct descriptor *root, const struct tuf_
     return OK;
 }
 
+static int load(const struct obtain_options *o, struct obtained *out, struct error *err)
+{
+    struct bundle_load load = {.store = o->store, .progress = o->progress};
+    int rc = bundle_read_image(o->verify->bundle, &out->verdict.manifest, out->verdict.targets,
+                               &load, err);
+    out->moved =
+        (struct transfer_count){.bytes = load.bytes, .blobs = load.blobs, .present = load.present};
+    return rc;
+}
+
 static int pull(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
                 struct error *err)
 {
+    if (o->verify->bundle)
+        return load(o, out, err);
     struct remote_options options = {.host = ref->host,
                                      .repository = ref->repository,
                                      .ca_file = o->verify->ca_file,

@@ -1,7 +1,7 @@
 /*
  * From a reference to an opened image: verdict, download, unpacked layers.
  *
- * The one way in for `pull` and `run`: what comes out follows by digest from the verdict.
+ * The one way in for `pull`, `load` and `run`: what comes out follows by digest from the verdict.
  */
 #ifndef BULLA_VERIFY_OBTAIN_H
 #define BULLA_VERIFY_OBTAIN_H
@@ -48,8 +48,8 @@ struct obtained {
     struct transfer_count moved;
     size_t n_repaired; /* damaged blobs and layers that were replaced */
 };
-/* Verdict, then whatever is missing is pulled by digest. On failure out->verdict is as
- * verify_reference left it; obtained_done frees either way. */
+/* Verdict, then whatever is missing is pulled by digest, or comes out of verify->bundle. On failure
+ * out->verdict is as verify_reference left it; obtained_done frees either way. */
 int verify_obtain(const struct obtain_options *options, const struct reference *ref,
                   struct obtained *out, struct error *err) MUST_CHECK;
 void obtained_done(struct obtained *o);

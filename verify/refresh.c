@@ -62,20 +62,32 @@ static int start(struct refresh *r, struct error *err)
 
 /* What an earlier refresh left protects from rollback; what is damaged or no longer signed by the
  * root is as good as absent. */
-static void load_stored(struct refresh *r)
+static void load_stored_timestamp(struct refresh *r)
 {
-    CLEANUP(bytes_done) struct bytes timestamp = BYTES_INIT, snapshot = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes timestamp = BYTES_INIT;
     struct error why = ERROR_INIT;
     int rc = trust_store_read(r->store, "timestamp", TUF_MAX_TIMESTAMP_BYTES, &timestamp, &why);
     if (!rc)
         rc = tuf_trusted_load_timestamp(r->view->trusted, timestamp.data, timestamp.len, &why);
     if (rc && rc != E_NOTFOUND)
         log_debug("stored timestamp: %s", why.message);
-    rc = trust_store_read(r->store, "snapshot", TUF_MAX_SNAPSHOT_BYTES, &snapshot, &why);
+}
+
+static void load_stored_snapshot(struct refresh *r)
+{
+    CLEANUP(bytes_done) struct bytes snapshot = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = trust_store_read(r->store, "snapshot", TUF_MAX_SNAPSHOT_BYTES, &snapshot, &why);
     if (!rc)
         rc = tuf_trusted_load_snapshot(r->view->trusted, snapshot.data, snapshot.len, &why);
     if (rc && rc != E_NOTFOUND)
         log_debug("stored snapshot: %s", why.message);
+}
+
+static void load_stored(struct refresh *r)
+{
+    load_stored_timestamp(r);
+    load_stored_snapshot(r);
 }
 
 /* <prefix><role, percent-encoded>.json */
@@ -91,7 +103,7 @@ static void encoded(char *out, size_t size, const char *prefix, const char *role
     (void)snprintf(out + used, size - used, ".json");
 }
 
-static void versioned(char *out, size_t size, int64_t version, const char *role)
+void trust_file_name(char *out, size_t size, int64_t version, const char *role)
 {
     char prefix[32];
     (void)snprintf(prefix, sizeof prefix, "%" PRId64 ".", version);
@@ -103,7 +115,7 @@ static void role_file(const struct refresh *r, char *out, size_t size, int64_t v
                       const char *role)
 {
     if (tuf_root_consistent_snapshot(tuf_trusted_root(r->view->trusted)))
-        versioned(out, size, version, role);
+        trust_file_name(out, size, version, role);
     else
         encoded(out, size, "", role);
 }
@@ -144,8 +156,8 @@ static int update_roots(struct refresh *r, struct bytes *next, int next_rc, stru
             return rc;
         char name[64];
         bytes_clear(next);
-        versioned(name, sizeof name, tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1,
-                  "root");
+        trust_file_name(name, sizeof name,
+                        tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1, "root");
         next_rc = r->source->get(r->source, name, TUF_MAX_ROOT_BYTES, next, next_err);
     }
     /* A stock repository may answer 403 where a file does not exist. */
@@ -275,8 +287,8 @@ static void fetch_first(struct refresh *r, struct bytes *root, struct bytes *tim
                         struct error errs[2])
 {
     char root_name[64];
-    versioned(root_name, sizeof root_name,
-              tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1, "root");
+    trust_file_name(root_name, sizeof root_name,
+                    tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1, "root");
     const char *const names[2] = {root_name, "timestamp.json"};
     const size_t max[2] = {TUF_MAX_ROOT_BYTES, TUF_MAX_TIMESTAMP_BYTES};
     struct bytes *out[2] = {root, timestamp};
@@ -320,6 +332,125 @@ static int go_online(struct refresh *r, struct error *err)
     return rc;
 }
 
+/* --- bundles --- */
+
+/* Whether the stored timestamp has this one's version: then the stored one counts, whatever date
+ * the other bears. */
+static bool is_stored_version(struct refresh *r, const struct bytes *timestamp)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *ours = NULL;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *theirs = NULL;
+    CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
+    return trust_store_read(r->store, "timestamp", TUF_MAX_TIMESTAMP_BYTES, &stored, NULL) == OK &&
+           tuf_metadata_parse(TUF_TIMESTAMP, stored.data, stored.len, &ours, NULL) == OK &&
+           tuf_metadata_parse(TUF_TIMESTAMP, timestamp->data, timestamp->len, &theirs, NULL) ==
+               OK &&
+           tuf_metadata_version(ours) == tuf_metadata_version(theirs);
+}
+
+/* A timestamp that was found good but for its date, once more: within the policy's grace it counts.
+ */
+static int take_expired_timestamp(struct refresh *r, const struct bytes *timestamp,
+                                  struct error *err)
+{
+    bool stored = is_stored_version(r, timestamp);
+    int rc = start(r, err);
+    if (!rc)
+        rc = tuf_trusted_finish_root(r->view->trusted, err);
+    if (rc)
+        return rc;
+    if (stored)
+        load_stored_timestamp(r);
+    else
+        rc = tuf_trusted_load_timestamp(r->view->trusted, timestamp->data, timestamp->len, err);
+    load_stored_snapshot(r);
+    if (!rc)
+        rc = tuf_trusted_use_loaded_timestamp(r->view->trusted, r->options->grace_s, err);
+    if (!rc && !stored)
+        rc = trust_store_write(r->store, "timestamp", timestamp, err);
+    return rc;
+}
+
+/* The bundle is a mirror that stands still: where more is known, that counts. */
+static int use_known(struct refresh *r, int64_t last_success, const struct error *older,
+                     struct error *err)
+{
+    struct error cause = ERROR_INIT;
+    (void)fail(&cause, E_STALE, "the bundle is older than what this machine knows (%.300s)",
+               older->message);
+    return go_offline(r, last_success, &cause, err);
+}
+
+/* As fresh as the timestamp was when it was issued; no run may take it for an answer of now. */
+static int note_bundle(struct refresh *r, int64_t last_success, struct error *err)
+{
+    const struct refresh_options *o = r->options;
+    int64_t issued = tuf_metadata_issued(tuf_trusted_timestamp(r->view->trusted));
+    int64_t age = issued < o->now_s ? o->now_s - issued : 0;
+    if (issued > o->now_s) /* within the clock's slack */
+        issued = o->now_s;
+    r->view->freshness = FRESH_BUNDLE;
+    r->view->age_s = age;
+    r->view->store_is_online = true;
+    if (o->max_age_s >= 0 && age > o->max_age_s)
+        return fail(err, E_STALE, "it was current %" PRId64 " s ago, policy allows %" PRId64, age,
+                    o->max_age_s);
+    return issued > last_success ? trust_store_note_success(r->store, issued, err) : OK;
+}
+
+static int read_bundle(struct refresh *r, int64_t last_success, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT, timestamp = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    char name[64];
+    trust_file_name(name, sizeof name, tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1,
+                    "root");
+    int got = r->source->get(r->source, name, TUF_MAX_ROOT_BYTES, &root, &why);
+    int rc = update_roots(r, &root, got, &why, err);
+    if (!rc)
+        rc = r->source->get(r->source, "timestamp.json", TUF_MAX_TIMESTAMP_BYTES, &timestamp, err);
+    if (rc)
+        return rc;
+    load_stored(r);
+    rc = update_timestamp(r, &timestamp, &why);
+    if (rc == E_ROLLBACK)
+        return use_known(r, last_success, &why, err);
+    if (rc == E_EXPIRED && r->options->grace_s > 0)
+        rc = take_expired_timestamp(r, &timestamp, &why);
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    rc = update_snapshot(r, true, err);
+    if (!rc)
+        rc = update_role(r, "targets", NULL, true, err);
+    return rc ? rc : note_bundle(r, last_success, err);
+}
+
+static int go_bundle(struct refresh *r, int64_t last_success, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = start(r, err);
+    if (rc)
+        return rc;
+    rc = read_bundle(r, last_success, &why);
+    /* Nobody serves it now: time has passed, which says nothing about the image. */
+    if (rc == E_EXPIRED)
+        rc = E_STALE;
+    return rc ? fail(err, rc, "%s", why.message) : OK;
+}
+
+static int go_registry(struct refresh *r, int64_t last_success, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = start(r, err);
+    if (!rc)
+        rc = go_online(r, &why);
+    if (rc && why.code && unreachable(rc))
+        rc = go_offline(r, last_success, &why, err);
+    else if (rc && why.code)
+        *err = why;
+    return rc;
+}
+
 int trust_refresh(const struct refresh_options *options, struct trust_store *store,
                   struct trust_source *source, struct trust_view *out, struct error *err)
 {
@@ -328,8 +459,8 @@ int trust_refresh(const struct refresh_options *options, struct trust_store *sto
     struct error why = ERROR_INIT;
     int64_t last = trust_store_last_success(store), age = options->now_s - last;
     int rc = check_clock(&r, last, err);
-    if (!rc && options->reuse_s > 0 && last && age >= 0 && age < options->reuse_s &&
-        use_stored(&r, 0, &why) == OK) {
+    if (!rc && !options->bundle && options->reuse_s > 0 && last && age >= 0 &&
+        age < options->reuse_s && use_stored(&r, 0, &why) == OK) {
         view.freshness = FRESH_RECENT;
         view.age_s = age;
         view.store_is_online = true;
@@ -337,13 +468,7 @@ int trust_refresh(const struct refresh_options *options, struct trust_store *sto
         return OK;
     }
     if (!rc)
-        rc = start(&r, err);
-    if (!rc)
-        rc = go_online(&r, &why);
-    if (rc && why.code && unreachable(rc))
-        rc = go_offline(&r, last, &why, err);
-    else if (rc && why.code)
-        *err = why;
+        rc = options->bundle ? go_bundle(&r, last, err) : go_registry(&r, last, err);
     if (rc) {
         trust_view_done(&view);
         return rc;

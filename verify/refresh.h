@@ -25,8 +25,9 @@ struct trust_source {
 enum freshness {
     FRESH_ONLINE, /* asked just now */
     FRESH_RECENT, /* asked less than `reuse_s` ago, not asked again */
-    FRESH_CACHED, /* the source cannot be reached; stored metadata has not expired (or is in grace)
-                   */
+    FRESH_CACHED, /* the source cannot be reached, or is older than what is stored; stored metadata
+                     has not expired (or is in grace) */
+    FRESH_BUNDLE, /* the source is a bundle: as fresh as its timestamp was when it was issued */
 };
 
 struct refresh_options {
@@ -36,27 +37,34 @@ struct refresh_options {
     int64_t reuse_s;          /* 0: always ask */
     int64_t max_age_s;        /* -1: none. Limit of FRESH_CACHED */
     int64_t grace_s;          /* offlineGrace of an expired timestamp */
-    bool must_ask;            /* never fall back to what is stored (conformance front, owners) */
-    bool ignore_expiry;       /* owners only: what has expired is renewed from this view */
+    bool bundle;        /* the source is a file: nothing is said of now, and it may be older than
+                           what is stored */
+    bool must_ask;      /* never fall back to what is stored (conformance front, owners) */
+    bool ignore_expiry; /* owners only: what has expired is renewed from this view */
 };
 
 struct trust_view {
     struct tuf_trusted *trusted;
     enum freshness freshness;
-    int64_t age_s;        /* since the last complete refresh; 0 when online */
-    struct error offline; /* why the source was not reached (FRESH_CACHED) */
+    int64_t age_s; /* since the last complete refresh, or since the bundle's timestamp was issued;
+                      0 when online */
+    struct error offline; /* why the source was not reached or used (FRESH_CACHED) */
     bool store_is_online; /* roles may still be fetched */
 };
 
 /*
  * Brings the store up to date and opens a view on it. E_NO_TRUST: the source has no metadata.
  * Everything the source serves itself that is bad, older or expired: the codes of tuf/trusted.h.
- * E_NETWORK, E_TLS with nothing usable stored; E_STALE: stored metadata is too old; E_CLOCK.
+ * E_NETWORK, E_TLS with nothing usable stored; E_STALE: stored metadata, or a bundle, is too old;
+ * E_CLOCK.
  */
 int trust_refresh(const struct refresh_options *options, struct trust_store *store,
                   struct trust_source *source, struct trust_view *out,
                   struct error *err) MUST_CHECK;
 void trust_view_done(struct trust_view *view);
+
+/* "<version>.<role>.json", the role's name percent-encoded. */
+void trust_file_name(char *out, size_t size, int64_t version, const char *role);
 
 /* Finds the role that vouches for target `name`, fetching delegated roles as needed. E_UNSIGNED. */
 int trust_find(struct trust_view *view, struct trust_store *store, struct trust_source *source,

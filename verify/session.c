@@ -11,6 +11,8 @@ static struct trust_session *session_of(struct trust_source *source)
 
 int trust_session_remote(struct trust_session *s, struct remote **out, struct error *err)
 {
+    if (s->options->bundle)
+        return fail(err, E_INTERNAL, "a bundle is verified without a registry");
     if (!s->remote) {
         struct remote_options options = {.host = s->ref.host,
                                          .repository = s->repository,
@@ -30,6 +32,8 @@ static int source_get(struct trust_source *self, const char *name, size_t max, s
     struct trust_session *s = session_of(self);
     struct remote *remote;
     char path[600];
+    if (s->options->bundle)
+        return bundle_trust_get(s->options->bundle, name, max, out, err);
     int rc = trust_session_remote(s, &remote, err);
     (void)snprintf(path, sizeof path, "tuf/%s", name);
     return rc ? rc : remote_trust_get(remote, s->repository, path, max, out, err);
@@ -93,6 +97,7 @@ static int refresh(struct trust_session *s, const struct decision *decision, boo
         .reuse_s = reuse && decision ? decision->refresh_s : 0,
         .max_age_s = decision ? decision->max_age_s : -1,
         .grace_s = decision ? decision->offline_grace_s : 0,
+        .bundle = s->options->bundle != NULL,
         .must_ask = s->must_ask,
         .ignore_expiry = s->for_owner,
     };
@@ -120,10 +125,11 @@ static int open_session(const struct verify_options *options, const struct refer
 {
     s->options = options;
     s->ref = *ref;
-    s->source = (struct trust_source){source_get, source_get_two};
+    s->source = (struct trust_source){source_get, options->bundle ? NULL : source_get_two};
     memcpy(s->repository, ref->repository, sizeof s->repository);
     memcpy(s->collection, decision->collection, sizeof s->collection);
-    bool tofu = options->tofu || decision->allow_tofu;
+    /* First use of a file from anywhere is no first use of a registry. */
+    bool tofu = !options->bundle && (options->tofu || decision->allow_tofu);
     int rc = anchor_resolve(decision->anchor, options->home, ref, tofu, &s->anchor, err);
     if (!rc)
         rc = open_store(s, err);

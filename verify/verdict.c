@@ -217,7 +217,7 @@ static void compare_registry_tag(struct trust_session *s, struct verdict *v)
     struct digest claimed;
     char text[DIGEST_TEXT_MAX];
     struct error why = ERROR_INIT;
-    if (!*v->ref.tag || v->freshness == FRESH_CACHED)
+    if (!*v->ref.tag || v->freshness == FRESH_CACHED || s->options->bundle)
         return;
     int rc = trust_session_remote(s, &remote, &why);
     if (!rc)
@@ -267,8 +267,8 @@ static int look_for_bans(struct trust_session *s, const struct tuf_metadata *tar
     CLEANUP(manifest_cleanup) struct manifest *child = NULL;
     const struct descriptor *here = NULL;
     struct error why = ERROR_INIT;
-    if (!tuf_targets_n_banned(targets))
-        return OK;
+    if (!tuf_targets_n_banned(targets) || s->options->bundle)
+        return OK; /* a bundle's image is read whole */
     int rc = v->freshness == FRESH_CACHED ? E_NETWORK : OK;
     if (rc)
         why = s->view.offline;
@@ -311,6 +311,13 @@ static int judge_fresh(struct trust_session *s, const struct decision *d, const 
                     "'%s' is not in what was stored %" PRId64 " s ago, and whether it was signed "
                     "since cannot be asked: %.300s",
                     name, s->view.age_s, s->view.offline.message);
+    if (rc == E_UNSIGNED && s->view.freshness == FRESH_BUNDLE)
+        return fail(err, E_STALE,
+                    "'%s' is not in the bundle's metadata, and whether it was signed since cannot "
+                    "be asked",
+                    name);
+    if (rc == E_EXPIRED && s->options->bundle)
+        rc = E_STALE;
     if (rc)
         return fail(err, rc, "%s", why.message);
     return OK;
@@ -344,29 +351,69 @@ static int decide(struct trust_session *s, const struct decision *d,
     return look_for_bans(s, targets, v, err);
 }
 
-int verify_reference(const struct verify_options *options, const struct reference *ref,
-                     struct verdict *out, struct error *err)
+/* What a bundle says of itself may not differ from what policy makes of its name. */
+static int check_note(const struct bundle *b, const struct decision *d, struct error *err)
+{
+    if (!b || strcmp(bundle_note(b)->collection, d->collection) == 0)
+        return OK;
+    return fail(err, E_BINDING, "the bundle is of collection '%s', policy says '%s'",
+                bundle_note(b)->collection, d->collection);
+}
+
+static int read_bundle_image(const struct verify_options *options, const struct verdict *v,
+                             struct error *err)
+{
+    struct bundle_load check = {.progress = options->progress};
+    return options->bundle
+               ? bundle_read_image(options->bundle, &v->manifest, v->targets, &check, err)
+               : OK;
+}
+
+int verify_reference_keep(const struct verify_options *options, const struct reference *ref,
+                          struct verdict *out, struct trust_session *session, struct error *err)
 {
     struct decision decision;
     struct verdict v = {.ref = *ref};
-    struct trust_session session;
     int rc = policy_decide(options->policy, ref, &decision, err);
     memcpy(v.collection, rc ? ref->repository : decision.collection, sizeof v.collection);
     *out = v;
     if (!rc)
+        rc = check_note(options->bundle, &decision, err);
+    if (!rc)
         rc = check_policy(options, &decision, &v, err);
     if (rc)
         return rc;
-    rc = trust_session_open(options, ref, &decision, &session, err);
+    rc = trust_session_open(options, ref, &decision, session, err);
     if (rc)
         return rc;
-    rc = decide(&session, &decision, options, &v, err);
-    if (!rc) /* shared, counted: reading does not change it */
-        v.targets = tuf_metadata_ref(
-            (struct tuf_metadata *)(uintptr_t)tuf_trusted_targets(session.view.trusted, "targets"));
-    trust_session_close(&session);
-    if (!rc)
-        *out = v;
+    rc = decide(session, &decision, options, &v, err);
+    if (rc) {
+        trust_session_close(session);
+        return rc;
+    }
+    /* shared, counted: reading does not change it */
+    v.targets = tuf_metadata_ref(
+        (struct tuf_metadata *)(uintptr_t)tuf_trusted_targets(session->view.trusted, "targets"));
+    *out = v;
+    return OK;
+}
+
+int verify_reference(const struct verify_options *options, const struct reference *ref,
+                     struct verdict *out, struct error *err)
+{
+    struct trust_session session;
+    int rc = verify_reference_keep(options, ref, out, &session, err);
+    if (rc)
+        return rc;
+    trust_session_close(&session); /* others need not wait for the image */
+    rc = read_bundle_image(options, out, err);
+    if (rc) {
+        struct verdict failed = {.ref = out->ref, .n_warnings = out->n_warnings};
+        memcpy(failed.collection, out->collection, sizeof failed.collection);
+        memcpy(failed.warnings, out->warnings, sizeof failed.warnings);
+        verdict_done(out);
+        *out = failed;
+    }
     return rc;
 }
 
@@ -379,7 +426,7 @@ void verdict_done(struct verdict *v)
 
 static const char *freshness_text(enum freshness f)
 {
-    static const char *const texts[] = {"online", "recent", "cached"};
+    static const char *const texts[] = {"online", "recent", "cached", "bundle"};
     return texts[f];
 }
 

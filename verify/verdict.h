@@ -9,6 +9,7 @@
 
 #include "client/remote.h"
 #include "verify/anchor.h"
+#include "verify/bundle.h"
 
 #define VERDICT_MAX_WARNINGS 8
 
@@ -20,6 +21,8 @@ struct verify_options {
     bool require_policy;             /* run: policy must allow */
     bool reuse_recent;               /* run: a refresh younger than policy's `refresh` is enough */
     bool look_at_registry_tag;       /* verify: warn where the registry's tag differs */
+    struct bundle *bundle;           /* borrowed: ask this and no registry. NULL: the registry */
+    struct progress *progress;       /* of reading a bundle's image; NULL: quiet */
 };
 
 struct verdict {
@@ -43,9 +46,15 @@ struct verdict {
     struct tuf_metadata *targets; /* owned: bans are checked again for an index's children */
 };
 
-/* Decides. On failure *out has ref, collection and warnings only. verdict_done frees it. */
+/* Decides. On failure *out has ref, collection and warnings only. verdict_done frees it. With a
+ * bundle, ref is what the bundle says (bundle_note), and its image is read whole. */
 int verify_reference(const struct verify_options *options, const struct reference *ref,
                      struct verdict *out, struct error *err) MUST_CHECK;
+struct trust_session;
+/* The same, and on success *session stays open: with all metadata that was needed. */
+int verify_reference_keep(const struct verify_options *options, const struct reference *ref,
+                          struct verdict *out, struct trust_session *session,
+                          struct error *err) MUST_CHECK;
 
 void verdict_done(struct verdict *v);
 
