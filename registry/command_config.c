@@ -2,9 +2,11 @@
 #include "registry/args.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"
+#include "registry/http_certificate.h"
 
 #include "base/cleanup.h"
 
+#include <errno.h>
 #include <string.h>
 
 int command_load_config(char **args, struct server_config *config, struct error *err)
@@ -27,6 +29,8 @@ static int advise(const struct server_config *config, struct error *err)
         return rc;
     bool watched = folders.watched;
     deployment_folders_done(&folders);
+    if (printf("'%s' is fine\n", config->file) < 0)
+        return fail_sys(err, errno, "write");
     if (!readable &&
         printf("%s%s%s cannot read '%s': a new certificate needs a restart; make the key "
                "readable to that user for reloading\n",
@@ -46,17 +50,25 @@ static int advise(const struct server_config *config, struct error *err)
     return 0;
 }
 
+/* Who checks may be somebody who cannot read the key, and is told so. */
+static int check_certificate(const struct server_config *config, struct error *err)
+{
+    struct http_certificate *pair = NULL;
+    struct error why = ERROR_INIT;
+    int rc = http_certificate_open(config->tls.certificate, config->tls.key, &pair, &why);
+    http_certificate_close(pair);
+    return rc == 0 || why.sys == EACCES ? 0 : fail(err, rc, "%s", why.message);
+}
+
 static int config_check(char **args, struct error *err)
 {
     CLEANUP(server_config_done) struct server_config config = {0};
     int rc = command_load_config(args, &config, err);
     if (rc == 0)
         rc = deployment_check(&config, err);
-    if (rc != 0)
-        return rc;
-    if (printf("'%s' is fine\n", config.file) < 0)
-        return fail_sys(err, errno, "write");
-    return advise(&config, err);
+    if (rc == 0)
+        rc = check_certificate(&config, err);
+    return rc == 0 ? advise(&config, err) : rc;
 }
 
 int command_config(char **args, struct error *err)

@@ -377,7 +377,8 @@ int draft_check_signatures(const struct draft *d, struct error *err)
             if (n < (uint64_t)a->role->threshold)
                 return fail(err, E_SIGNATURE,
                             "role '%s' needs signatures of %" PRId64
-                            " keys, %zu given; name more with --key",
+                            " keys, %zu given; name more with --key, or 'bulla trust "
+                            "add-signature' adds them to a staged change",
                             a->name, a->role->threshold, n);
         }
     return OK;

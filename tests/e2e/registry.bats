@@ -151,6 +151,13 @@ copy_out() {
     echo 'nonsense: 1' > "$BATS_TEST_TMPDIR/bad.yaml"
     run bulla-registry config check --config "$BATS_TEST_TMPDIR/bad.yaml"
     [[ $status == 1 && $output == *"line 1"* ]]
+    # What would keep the server from starting is not fine.
+    for change in 's|certificate: .*|certificate: tls/none.crt|' 's|key: .*|key: ca.key|' 's|^#user: .*|user: no-such-user|'; do
+        sed "$change" "$REGISTRY_DIR/registry.yaml" > "$REGISTRY_DIR/other.yaml"
+        run bulla-registry config check --config "$REGISTRY_DIR/other.yaml"
+        rm "$REGISTRY_DIR/other.yaml"
+        [[ $status != 0 && $output != *"is fine"* ]]
+    done
 }
 
 @test "the base endpoint asks for credentials, with one challenge" {
