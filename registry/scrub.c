@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "registry/gc.h"
 #include "registry/index_scrub.h"
 #include "registry/metrics.h"
 
@@ -90,10 +91,10 @@ static int write_missing(struct index_tx *tx, void *arg, struct error *err)
     struct missing *m = arg;
     struct error ignored = ERROR_INIT;
     bool known = false;
-    uint64_t size = 0;
     int rc = index_blob_is_known(tx, &m->blob->digest, &known, err);
+    /* A collector that was killed before it committed left the file aside: it goes back. */
     m->is = rc == 0 && known &&
-            blobs_stat(m->run->s->blobs, &m->blob->digest, &size, &ignored) == E_NOTFOUND;
+            gc_reclaim(m->run->s->blobs, &m->blob->digest, &ignored) == E_INTERRUPTED;
     if (rc != 0 || !m->is || m->blob->damaged)
         return rc;
     return index_damaged_add(tx, &m->blob->digest, "missing", err);

@@ -75,6 +75,21 @@ location() {
     grep -q 'broken off' r/log
 }
 
+@test "what a killed garbage collector had moved aside is not missing to a scrub before the next start" {
+    head -c 1000 /dev/urandom > f
+    digest=$(push_blob k/app f)
+    hex=${digest#sha256:}
+    registry_kill
+    mkdir -p "r/data/aside/sha256/${hex:0:2}"
+    mv "r/data/blobs/sha256/${hex:0:2}/$hex" "r/data/aside/sha256/${hex:0:2}/"
+    bulla-registry scrub --config r/registry.yaml
+    cmp f "r/data/blobs/sha256/${hex:0:2}/$hex"
+    rm "r/data/blobs/sha256/${hex:0:2}/$hex"
+    run bulla-registry scrub --config r/registry.yaml
+    [[ $status == 1 && $output == *"$digest is missing"* ]]
+    registry_start "$BATS_TEST_TMPDIR/r"
+}
+
 @test "SIGTERM lets a running request end" {
     head -c 2000000 /dev/urandom > f
     registry_curl -o /dev/null -w '%{http_code}' --limit-rate 1M -X POST --data-binary @f \
