@@ -264,7 +264,7 @@ PUBLIC int renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     char a[PATH_MAX], b[PATH_MAX];
     bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
-    RECORDED(int, known && also, NEXT(renameat)(from_fd, from, to_fd, to), "rename", a, b, 0, NULL,
+    RECORDED(int, known &&also, NEXT(renameat)(from_fd, from, to_fd, to), "rename", a, b, 0, NULL,
              0);
 }
 
@@ -272,15 +272,15 @@ PUBLIC int renameat2(int from_fd, const char *from, int to_fd, const char *to, u
 {
     char a[PATH_MAX], b[PATH_MAX];
     bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
-    RECORDED(int, known && also, NEXT(renameat2)(from_fd, from, to_fd, to, flags), "rename", a, b,
-             0, NULL, 0);
+    RECORDED(int, known &&also, NEXT(renameat2)(from_fd, from, to_fd, to, flags), "rename", a, b, 0,
+             NULL, 0);
 }
 
 PUBLIC int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
     char a[PATH_MAX], b[PATH_MAX];
     bool known = path_at(from_fd, from, a), also = path_at(to_fd, to, b);
-    RECORDED(int, known && also, NEXT(linkat)(from_fd, from, to_fd, to, flags), "link", a, b, 0,
+    RECORDED(int, known &&also, NEXT(linkat)(from_fd, from, to_fd, to, flags), "link", a, b, 0,
              NULL, 0);
 }
 
