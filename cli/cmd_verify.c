@@ -58,6 +58,8 @@ static int open_what(struct context *ctx, const char *text, struct bundle **bund
     if (option_given(&ctx->options, "tofu"))
         return fail(err, E_USAGE, "--tofu is for registries; a bundle is judged by a known root");
     int rc = bundle_open(text, bundle, err);
+    if (rc == E_NOTFOUND)
+        return fail(err, E_USAGE, "'%s' is neither a file nor a reference", text);
     if (!rc)
         *ref = bundle_note(*bundle)->ref;
     return rc;

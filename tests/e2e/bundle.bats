@@ -232,7 +232,10 @@ END
         untouched 1 "$file" "$file"
     done
     untouched 2 'not a regular file' /dev/null
-    untouched 3 'No such file' "$BATS_TEST_TMPDIR/none"
+    run bulla verify "$BATS_TEST_TMPDIR/none"
+    expect 2 'neither a file nor a reference'
+    run bulla load "$BATS_TEST_TMPDIR/none"
+    expect 3 'No such file'
     run bulla load
     expect 2 'usage: bulla load'
     run bulla verify --tofu "$BUNDLE"
