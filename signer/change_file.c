@@ -137,8 +137,12 @@ int change_file_write(struct draft *d, const char *path, bool only_new, struct e
                   CHANGE_FILE_MAX);
     if (rc)
         return rc;
-    return only_new ? file_create_atomic(AT_FDCWD, path, text.data, text.len, 0644, err)
-                    : file_write_atomic(AT_FDCWD, path, text.data, text.len, 0644, err);
+    if (!only_new)
+        return file_write_atomic(AT_FDCWD, path, text.data, text.len, 0644, err);
+    rc = file_create_atomic(AT_FDCWD, path, text.data, text.len, 0644, err);
+    return rc == E_EXISTS
+               ? fail(err, rc, "change file '%s' exists already: remove it or name another", path)
+               : rc;
 }
 
 /* --- reading --- */
