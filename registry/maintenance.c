@@ -225,13 +225,13 @@ static int64_t every_strays(const struct server_config *config)
 }
 
 static const struct maintenance_task own_tasks[] = {
-    {"timestamps", every_renew, maintenance_renew},
-    {"uploads", every_sweep, sweep},
-    {"garbage collection", every_gc, collect},
-    {"retention", every_retention, retain},
-    {"strays", every_strays, find_strays},
-    {"scrub", every_scrub, scrub},
-    {NULL, NULL, NULL},
+    {"timestamps", every_renew, maintenance_renew, 0},
+    {"uploads", every_sweep, sweep, 0},
+    {"garbage collection", every_gc, collect, 0},
+    {"retention", every_retention, retain, 0},
+    {"strays", every_strays, find_strays, STRAYS_AFTER_S},
+    {"scrub", every_scrub, scrub, 0},
+    {NULL, NULL, NULL, 0},
 };
 
 /* --- their threads --- */
@@ -279,6 +279,8 @@ static void *work(void *context)
     struct maintenance *m = lane->owner;
     struct error last = ERROR_INIT;
     int64_t every_s = lane->task->every_s(m->registry->config);
+    if (every_s > 0)
+        wait_for(m, lane->task->after_s);
     while (every_s > 0 && !atomic_load(&m->end)) {
         struct error err = ERROR_INIT;
         int rc = lane->task->run(m->registry, &m->end, &err);

@@ -2,8 +2,8 @@
  * What the registry does by itself: a table of tasks, each on a thread of its own, so that none
  * keeps another waiting however long it takes.
  *
- * A task runs at start and then again `every` seconds after it ended. Long ones look at *end, which
- * is set when the server stops.
+ * A task runs at start, or `after_s` seconds later, and then again `every` seconds after it ended.
+ * Long ones look at *end, which is set when the server stops.
  */
 #ifndef BULLA_REGISTRY_MAINTENANCE_H
 #define BULLA_REGISTRY_MAINTENANCE_H
@@ -20,6 +20,7 @@ struct maintenance_task {
     int64_t (*every_s)(const struct server_config *config);
     /* A failure is logged. */
     int (*run)(struct registry *registry, const atomic_bool *end, struct error *err);
+    int64_t after_s; /* before the first run: what is not urgent leaves the start to others */
 };
 
 /* Starts the registry's own tasks. */

@@ -61,10 +61,11 @@ static int not_at_all(struct registry *registry, const atomic_bool *end, struct 
 static void no_task_waits_for_another(void **state)
 {
     (void)state;
-    static const struct maintenance_task tasks[] = {{"slow", every_second, slow},
-                                                    {"quick", every_second, quick},
-                                                    {"never", never, not_at_all},
-                                                    {NULL, NULL, NULL}};
+    static const struct maintenance_task tasks[] = {{"slow", every_second, slow, 0},
+                                                    {"quick", every_second, quick, 0},
+                                                    {"never", never, not_at_all, 0},
+                                                    {"later", every_second, not_at_all, 60},
+                                                    {NULL, NULL, NULL, 0}};
     struct server_config config = {0};
     struct registry registry = {.config = &config};
     struct maintenance *m = NULL;
