@@ -20,6 +20,7 @@
 #define UPLOAD_AGE_S      86400
 #define SCRUB_ASK_EVERY_S 60
 #define STRAYS_EVERY_S    86400
+#define STRAYS_AFTER_S    600
 #define STRAYS_RATE       20000u /* files a second: the walk must not be felt */
 
 /* --- the tasks --- */

@@ -214,9 +214,9 @@ random_blob() {
     rm -f data/index.db-wal data/index.db-shm data/serve.lock
     sed -i '/^user:/d; s/^dataDir: .*/user: nobody\ndataDir: data/' registry.yaml
     [[ $(id -u) == 0 ]] || skip "needs root"
-    chmod 755 "$BATS_TEST_TMPDIR" "$BATS_FILE_TMPDIR" "$(dirname "$BATS_TEST_TMPDIR")" 2> /dev/null || true
+    chmod go+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
     chown -R nobody data
-    run bulla-registry gc --config registry.yaml
-    [[ $status == 0 || $output == *"Permission denied"* ]]
+    bulla-registry gc --config registry.yaml
+    [[ -e data/index.db ]]
     [[ -z $(find data -user root) ]]
 }
