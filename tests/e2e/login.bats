@@ -192,3 +192,18 @@ EOF
     grep -q 'docker-credential-slow' "$BATS_TEST_TMPDIR/ps"
     run ! grep -q 'anna-password' "$BATS_TEST_TMPDIR/ps"
 }
+
+@test "a folder that root's podman keeps to itself is not this user's" {
+    install "$(type -P bulla)" "$BIN/bulla"
+    chmod 755 "$BATS_TEST_TMPDIR" "$BIN"
+    mkdir -m 777 "$BATS_TEST_TMPDIR/nobody"
+    ask() { # OWNER-ONLY-MODE
+        env -u REGISTRY_AUTH_FILE HOME=/ unshare -m sh -c 'mount -t tmpfs run /run && mkdir -m "$1" /run/containers &&
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups "$2" --home "$3" login 127.0.0.1:1 --get-login' \
+            sh "$1" "$BIN/bulla" "$BATS_TEST_TMPDIR/nobody"
+    }
+    run ask 700
+    expect 3 "not logged in"
+    run ask 755
+    expect 3 "not logged in"
+}
