@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "registry/blobs.h"
+#include "registry/gc.h"
 #include "registry/index_scrub.h"
 
 #include <fcntl.h>
@@ -101,6 +102,8 @@ static int open_all(struct making *m, struct error *err)
     if (rc == 0)
         rc = index_open(data, &m->live, err);
     if (rc == 0)
+        rc = index_start(m->live, err);
+    if (rc == 0)
         rc = blobs_open(data, &m->source, err);
     if (rc == 0)
         rc = read_identity(m, err);
@@ -182,14 +185,36 @@ static int lacks(struct making *m, const struct index_blob *b, const char *why, 
     return b->damaged ? 0 : index_write(m->copy, mark_lacking, &d, err);
 }
 
-/* Gone from the registry as a whole: then the snapshot is too old. Else it lost its bytes. */
-static int no_source(struct making *m, const struct index_blob *b, struct error *err)
+struct sought {
+    struct making *making;
+    const struct index_blob *blob;
+    bool known, here;
+};
+
+/* In a write transaction, in which no collector is at work: what one that was killed had moved
+ * aside goes back. */
+static int seek_source(struct index_tx *tx, void *arg, struct error *err)
 {
-    bool known = b->damaged;
-    int rc = known ? 0 : known_in(m->live, &b->digest, &known, err);
-    if (rc == 0 && !known)
-        m->again = true;
-    return rc == 0 && known ? lacks(m, b, "the registry has no file for it", err) : rc;
+    struct sought *s = arg;
+    struct error ignored = ERROR_INIT;
+    int rc = index_blob_is_known(tx, &s->blob->digest, &s->known, err);
+    s->here = rc == 0 && s->known && gc_reclaim(s->making->source, &s->blob->digest, &ignored) == 0;
+    return rc;
+}
+
+/* Gone from the registry as a whole: then the snapshot is too old. Else it lost its bytes, or a
+ * collector had it aside: then *here. */
+static int no_source(struct making *m, const struct index_blob *b, bool *here, struct error *err)
+{
+    struct sought s = {m, b, false, false};
+    int rc = index_write(m->live, seek_source, &s, err);
+    *here = rc == 0 && s.here;
+    if (rc != 0 || *here)
+        return rc;
+    if (s.known || b->damaged)
+        return lacks(m, b, "the registry has no file for it", err);
+    m->again = true;
+    return 0;
 }
 
 static int hash_reader(struct making *m, struct blob_reader *reader, struct blob_upload *upload,
@@ -247,8 +272,17 @@ static int add_blob(struct making *m, const struct index_blob *b, struct error *
     CLEANUP(blob_reader_cleanup) struct blob_reader *reader = NULL;
     struct digest got = {.alg = DIGEST_NONE};
     int rc = blobs_reader_open(m->source, &b->digest, &reader, err);
-    if (rc == E_NOTFOUND)
-        return no_source(m, b, err);
+    if (rc == E_NOTFOUND) {
+        bool here = false;
+        rc = no_source(m, b, &here, err);
+        if (rc != 0 || !here)
+            return rc;
+        rc = blobs_reader_open(m->source, &b->digest, &reader, err);
+    }
+    if (rc == E_NOTFOUND) { /* collected just now */
+        m->again = true;
+        return 0;
+    }
     /* Hashed before it is linked, or while it is copied: a backup never takes over what is wrong.
      */
     if (rc == 0 && m->link)

@@ -39,7 +39,9 @@ class Upkeep:
         """Beside a server that may be gone at any moment."""
         done = self.soak.server.command(*words, check=False)
         self.soak.tally.count(f"{words[0]} from outside")
-        if done.returncode:
+        if done.returncode == 3 and "garbage collection removes blobs faster" in done.stderr:
+            self.soak.tally.count("backups given up")  # leases of seconds are not what they are made for
+        elif done.returncode:
             self.soak.tally.finding(f"bulla-registry {' '.join(words)}: status {done.returncode}: {done.stderr.strip()}")
         return done
 

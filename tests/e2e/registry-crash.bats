@@ -75,13 +75,17 @@ location() {
     grep -q 'broken off' r/log
 }
 
-@test "what a killed garbage collector had moved aside is not missing to a scrub before the next start" {
+@test "what a killed garbage collector had moved aside is missing to no scrub or backup before the next start" {
+    aside() { mv "r/data/blobs/sha256/${hex:0:2}/$hex" "r/data/aside/sha256/${hex:0:2}/"; }
     head -c 1000 /dev/urandom > f
     digest=$(push_blob k/app f)
     hex=${digest#sha256:}
     registry_kill
     mkdir -p "r/data/aside/sha256/${hex:0:2}"
-    mv "r/data/blobs/sha256/${hex:0:2}/$hex" "r/data/aside/sha256/${hex:0:2}/"
+    aside
+    bulla-registry backup copy --config r/registry.yaml
+    cmp f "copy/blobs/sha256/${hex:0:2}/$hex"
+    aside
     bulla-registry scrub --config r/registry.yaml
     cmp f "r/data/blobs/sha256/${hex:0:2}/$hex"
     rm "r/data/blobs/sha256/${hex:0:2}/$hex"
