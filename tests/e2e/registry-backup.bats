@@ -212,3 +212,17 @@ replace_by() {
     bulla sign "$ref:v3" --trust-remote-tag --cacert "$REGISTRY_CA"
     bulla verify "$ref:v3" --cacert "$REGISTRY_CA"
 }
+
+@test "what a killed garbage collector had moved aside is in the backup" {
+    head -c 1000 /dev/urandom > f
+    digest=$(push_blob k/app f)
+    hex=${digest#sha256:}
+    registry_kill
+    mkdir -p "r/data/aside/sha256/${hex:0:2}"
+    mv "r/data/blobs/sha256/${hex:0:2}/$hex" "r/data/aside/sha256/${hex:0:2}/"
+    run backup copy
+    [[ $status == 0 && $output != *"not in the backup"* ]]
+    cmp f "copy/blobs/sha256/${hex:0:2}/$hex"
+    run -0 backup copy --verify
+    registry_start "$BATS_TEST_TMPDIR/r"
+}
