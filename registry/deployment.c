@@ -79,10 +79,11 @@ int deployment_check_initialised(const struct server_config *config, struct erro
     if (access(path, F_OK) == 0)
         return 0;
     if (errno == EACCES)
-        return fail(err, E_SYS,
-                    "data folder '%s' is closed to you: run this as root or as the account that "
-                    "serves",
-                    config->data_dir);
+        return fail(
+            err, E_SYS,
+            "data folder '%s' is closed to this account (uid %u), Permission denied: run this "
+            "as root or as the account that serves, to which the folder must belong",
+            config->data_dir, (unsigned)geteuid());
     if (errno != ENOENT && errno != ENOTDIR)
         return fail_sys(err, errno, "data folder '%s'", config->data_dir);
     return fail(

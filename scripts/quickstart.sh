@@ -202,7 +202,7 @@ show bulla-registry audit verify --config "$config"
 
 # --- attacks: as somebody who owns the registry's disk, the network, or this machine's store ---
 data=$work/registry/data
-sql() { sqlite3 "$data/index.db" "$1"; }
+sql() { sqlite3 -cmd '.timeout 10000' "$data/index.db" "$1"; }
 digest=$(bulla verify "$ref" --json | jq -r .digest)
 blob_file() { printf '%s/blobs/sha256/%.2s/%s' "$data" "${1#sha256:}" "${1#sha256:}"; }
 flip_byte() { # FILE: changes one byte in its middle

@@ -10,7 +10,7 @@ setup() {
 }
 
 # What the index was like once; nothing else (blobs, the signing service's memory) goes back.
-index_save() { sqlite3 "$REGISTRY_DIR/data/index.db" ".backup '$BATS_TEST_TMPDIR/index'"; }
+index_save() { sqlite3 -cmd '.timeout 10000' "$REGISTRY_DIR/data/index.db" ".backup '$BATS_TEST_TMPDIR/index'"; }
 index_restore() {
     bulla_registry_stop
     rm -f "$REGISTRY_DIR"/data/index.db*

@@ -343,7 +343,7 @@ metric() {
     for role in root targets snapshot; do
         metric "bulla_trust_expiry_days{collection=\"days/app\",role=\"$role\"}"
     done
-    sqlite3 "$REGISTRY_DIR/data/index.db" "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+    sqlite3 -cmd '.timeout 10000' "$REGISTRY_DIR/data/index.db" "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
         INSERT INTO repository(name, created_s) SELECT 'many/r' || i, 0 FROM n;
         INSERT INTO trust_file(repository, role, version, data, current, expires_s)
         SELECT id, 'root', 1, x'00', 1, 4000000000 + id FROM repository WHERE name LIKE 'many/%';"

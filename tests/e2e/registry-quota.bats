@@ -28,12 +28,12 @@ setup() {
 }
 
 used() { # PREFIX
-    sqlite3 "$REGISTRY_DIR/data/index.db" "SELECT bytes || ' ' || repositories FROM usage WHERE prefix = '$1'"
+    sqlite3 -cmd '.timeout 10000' "$REGISTRY_DIR/data/index.db" "SELECT bytes || ' ' || repositories FROM usage WHERE prefix = '$1'"
 }
 
 # What the counters must say: summed from everything that is there.
 summed() { # PREFIX
-    sqlite3 "$REGISTRY_DIR/data/index.db" "WITH r AS (SELECT id FROM repository WHERE '$1' = '' OR name = '$1' OR name LIKE '$1/%')
+    sqlite3 -cmd '.timeout 10000' "$REGISTRY_DIR/data/index.db" "WITH r AS (SELECT id FROM repository WHERE '$1' = '' OR name = '$1' OR name LIKE '$1/%')
         SELECT (coalesce((SELECT sum(b.size) FROM link l JOIN blob b USING(digest) WHERE l.repository IN r), 0)
         + coalesce((SELECT sum(size) FROM manifest WHERE repository IN r), 0)) || ' ' || (SELECT count(*) FROM r)"
 }

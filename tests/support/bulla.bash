@@ -113,7 +113,7 @@ forget_images() {
 }
 
 sql() {
-    sqlite3 "$REGISTRY_DIR/data/index.db" "$1"
+    sqlite3 -cmd '.timeout 10000' "$REGISTRY_DIR/data/index.db" "$1"
 }
 
 blob_file() {
