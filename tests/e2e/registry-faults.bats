@@ -353,7 +353,7 @@ signer_pid() {
     mv r "$OWN/r"
     sed -i 's/^#user: bulla$/user: daemon/; s/^  #user: .*/  user: nobody/' "$OWN/r/registry.yaml"
     run timeout 10 bulla-registry serve --config "$OWN/r/registry.yaml"
-    [[ $status == 3 && $output == *"data folder '$OWN/r/data' is closed to you"* ]]
+    [[ $status == 3 && $output == *"data folder '$OWN/r/data' is closed to "* ]]
     chown -R daemon "$OWN/r/data"
     chown root "$OWN/r/data/index.db"
     run timeout 10 bulla-registry serve --config "$OWN/r/registry.yaml"
