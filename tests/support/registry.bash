@@ -17,11 +17,8 @@ registry_init() {
     printf '%s' "$REGISTRY_PASSWORD" > "$1/admin-password"
 }
 
-registry_start() {
-    REGISTRY_DIR=$1
-    [[ -e $1/registry.yaml ]] || registry_init "$1" || return
-    REGISTRY_PASSWORD=$(< "$1/admin-password")
-    REGISTRY_CA=$1/ca.crt
+# One try: sets REGISTRY_PORT where it came up.
+registry_serve() {
     : > "$1/out"
     # bats waits for everything that holds its descriptor 3.
     ${REGISTRY_RUN:-exec} bulla-registry serve --config "$1/registry.yaml" > "$1/out" 2>> "$1/log" 3>&- &
@@ -33,6 +30,20 @@ registry_start() {
         [[ -n $REGISTRY_PORT ]] && break
         kill -0 "$REGISTRY_PID" 2> /dev/null || break
         sleep 0.1
+    done
+}
+
+# A server that starts again on its old port may find it lent to somebody's outgoing connection for a moment.
+registry_start() {
+    local try
+    REGISTRY_DIR=$1
+    [[ -e $1/registry.yaml ]] || registry_init "$1" || return
+    REGISTRY_PASSWORD=$(< "$1/admin-password")
+    REGISTRY_CA=$1/ca.crt
+    for ((try = 0; try < 40; try++)); do
+        registry_serve "$1"
+        [[ -z $REGISTRY_PORT ]] && tail -n 3 "$1/log" | grep -q 'Address already in use' || break
+        sleep 0.5
     done
     if [[ -z $REGISTRY_PORT ]]; then
         echo "registry did not start:" >&2
