@@ -421,6 +421,7 @@ static void app_end(void *context, struct http_request *r, bool completed)
     api_audit_end(c, completed);
     api_record(c, completed);
     bytes_done(&c->body);
+    access_identity_done(&c->who);
     js_free(c->detail);
     js_free(c->problems);
     free(c);
