@@ -37,7 +37,7 @@ cmake --build --preset "$preset" -- -j "$(nproc)" || fail_early "preset '$preset
 rm -rf "$build/tap" "$build/Testing"
 mkdir -p "$build/tap"
 status=0
-ctest --test-dir "$build" -j 2 --output-on-failure "$@" < /dev/null || status=$?
+ctest --test-dir "$build" -j "$(($(nproc) + 1))" --output-on-failure "$@" < /dev/null || status=$?
 
 # A test that ran into its time-out wrote no failure of its own.
 if [[ -f $build/Testing/Temporary/LastTestsFailed.log ]]; then
