@@ -112,6 +112,10 @@ struct change_renew {
 };
 int change_renew(struct draft *d, void *context, struct error *err) MUST_CHECK;
 
+/* The role that `--block` delegates tags to: it vouches for nothing, and is signed by the targets
+ * keys. Nobody else may have it. */
+#define CHANGE_BLOCK_ROLE "revoked"
+
 struct change_revoke {
     const char *tag;      /* NULL: the digest is banned for good */
     struct digest digest; /* DIGEST_NONE: the tag is revoked */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define RENEW_AHEAD_S (90 * 86400ll)
-#define BLOCK_ROLE    "revoked"
 
 /* --- renew --- */
 
@@ -85,12 +84,12 @@ static int remove_from(void *context, const char *role, const char *delegator,
     return rc;
 }
 
-static bool has_role(const struct tuf_metadata *targets, const char *role)
+static const struct tuf_delegation *find_block(const struct tuf_metadata *targets)
 {
     for (size_t i = 0; i < tuf_targets_n_delegations(targets); i++)
-        if (strcmp(tuf_targets_delegation(targets, i)->name, role) == 0)
-            return true;
-    return false;
+        if (strcmp(tuf_targets_delegation(targets, i)->name, CHANGE_BLOCK_ROLE) == 0)
+            return tuf_targets_delegation(targets, i);
+    return NULL;
 }
 
 /* The targets keys, by which the empty role is signed: they are the ones at hand. */
@@ -107,6 +106,27 @@ static int targets_keys(const struct draft *d, const struct public_key **keys,
     return out->n_keys ? OK : fail(err, E_INVALID, "root names no usable targets key");
 }
 
+/* Tags must not be given to a role of that name which others can sign, or which has any. */
+static int check_block(struct draft *d, const struct tuf_metadata *targets, struct error *err)
+{
+    const struct tuf_role_keys *mine =
+        tuf_root_role(tuf_trusted_root(d->session.view.trusted), TUF_TARGETS);
+    const struct tuf_delegation *block = find_block(targets);
+    const struct tuf_metadata *m = NULL;
+    bool ours = block->terminating && block->keys.threshold == mine->threshold;
+    for (size_t i = 0; ours && i < block->keys.n_ids; i++)
+        ours = role_keys_list(mine, block->keys.ids[i].text);
+    int rc = draft_fetch(d, CHANGE_BLOCK_ROLE, "targets", &m, err);
+    if (rc)
+        return rc;
+    if (ours && (!m || (tuf_targets_count(m) == 0 && tuf_targets_n_delegations(m) == 0)))
+        return OK;
+    return fail(err, E_USAGE,
+                "a role '%s' that others sign stands where blocked tags go: 'bulla trust "
+                "undelegate' it first",
+                CHANGE_BLOCK_ROLE);
+}
+
 /*
  * A terminating delegation of exactly this tag to a role that vouches for nothing, asked before all
  * others: whoever signs the tag later in another role is not heard.
@@ -116,30 +136,39 @@ static int block_tag(struct draft *d, const char *tag, struct error *err)
     const struct tuf_metadata *targets = tuf_trusted_targets(d->session.view.trusted, "targets");
     const struct public_key *keys[COLLECTION_MAX_KEYS];
     struct tuf_compose_delegation block = {
-        .name = BLOCK_ROLE, .terminating = true, .paths = &tag, .n_paths = 1};
+        .name = CHANGE_BLOCK_ROLE, .terminating = true, .paths = &tag, .n_paths = 1};
     struct js *tree = NULL, *empty = NULL;
     if (tuf_targets_bins(targets))
-        return OK; /* nothing comes after the bins, and the bin has the tag no more */
+        return OK; /* nothing comes after the bins, and the bin has the tag no more: forget_all_but
+                    */
     int rc = draft_role(d, "targets", NULL, &tree, err);
     if (rc)
         return rc;
-    if (has_role(targets, BLOCK_ROLE)) {
-        rc = tuf_edit_add_path(tree, BLOCK_ROLE, tag, err);
-        return rc ? rc : tuf_edit_delegation_first(tree, BLOCK_ROLE, err);
+    if (find_block(targets)) {
+        rc = check_block(d, targets, err);
+        if (rc)
+            return rc;
+        rc = tuf_edit_add_path(tree, CHANGE_BLOCK_ROLE, tag, err);
+        return rc ? rc : tuf_edit_delegation_first(tree, CHANGE_BLOCK_ROLE, err);
     }
     rc = targets_keys(d, keys, &block.role, err);
     if (!rc)
         rc = tuf_compose_delegation(tree, &block, err);
     if (!rc)
-        rc = tuf_edit_delegation_first(tree, BLOCK_ROLE, err);
-    return rc ? rc : draft_role(d, BLOCK_ROLE, "targets", &empty, err);
+        rc = tuf_edit_delegation_first(tree, CHANGE_BLOCK_ROLE, err);
+    return rc ? rc : draft_role(d, CHANGE_BLOCK_ROLE, "targets", &empty, err);
 }
 
 static int forget_all_but(void *context, const char *role, const char *delegator,
                           const struct tuf_metadata *m, struct error *err)
 {
-    /* With --block only what the targets keys sign is touched. */
-    return strcmp(role, "targets") == 0 ? remove_from(context, role, delegator, m, err) : OK;
+    /* With --block only what is signed for `targets` itself is touched: nothing can be asked
+     * before its bins. */
+    const struct removal *removal = context;
+    const struct tuf_bins *bins =
+        tuf_targets_bins(tuf_trusted_targets(removal->draft->session.view.trusted, "targets"));
+    bool own = !delegator || (bins && tuf_bins_has(bins, role));
+    return own ? remove_from(context, role, delegator, m, err) : OK;
 }
 
 static int note_found(void *context, const char *role, const char *delegator,

@@ -21,6 +21,9 @@ static int check_new_role(const struct tuf_metadata *from, const struct change_d
                     "'%s' is no role name: a-z first, then a-z 0-9 . _ -, at most %u, none of the "
                     "four top-level roles",
                     c->role, TUF_MAX_ROLE_NAME);
+    if (strcmp(c->role, CHANGE_BLOCK_ROLE) == 0)
+        return fail(err, E_USAGE, "role '%s' is where 'bulla trust revoke --block' puts tags",
+                    c->role);
     if (!c->n_patterns)
         return fail(err, E_USAGE, "name the tags that '%s' may sign, as --tags 'v*'", c->role);
     if (from && tuf_targets_bins(from))
@@ -74,6 +77,24 @@ int change_undelegate(struct draft *d, void *context, struct error *err)
 
 /* --- rotate --- */
 
+/* Blocked tags are signed by the targets keys: one that was stolen must not be able to vouch for
+ * them after it was replaced. */
+static int rotate_block(struct draft *d, struct js *targets, const struct tuf_compose_role *keys,
+                        struct error *err)
+{
+    const struct tuf_metadata *published = tuf_trusted_targets(d->session.view.trusted, "targets");
+    struct js *empty = NULL;
+    bool blocks = false;
+    for (size_t i = 0; published && i < tuf_targets_n_delegations(published); i++)
+        blocks |= strcmp(tuf_targets_delegation(published, i)->name, CHANGE_BLOCK_ROLE) == 0;
+    if (!blocks)
+        return OK;
+    int rc = tuf_edit_delegation_keys(targets, CHANGE_BLOCK_ROLE, keys, err);
+    if (!rc)
+        rc = draft_role(d, CHANGE_BLOCK_ROLE, "targets", &empty, err);
+    return rc ? rc : js_set(empty, "targets", js_object_new(), err);
+}
+
 static int rotate_top_level(struct draft *d, enum tuf_type type,
                             const struct tuf_compose_role *keys, struct error *err)
 {
@@ -81,8 +102,11 @@ static int rotate_top_level(struct draft *d, enum tuf_type type,
     int rc = draft_root(d, &root, err);
     if (!rc)
         rc = tuf_edit_root_role(root, type, keys, err);
+    if (rc || type != TUF_TARGETS)
+        return rc;
     /* What the new keys have not signed would not verify any more. */
-    return rc || type != TUF_TARGETS ? rc : draft_role(d, "targets", NULL, &targets, err);
+    rc = draft_role(d, "targets", NULL, &targets, err);
+    return rc ? rc : rotate_block(d, targets, keys, err);
 }
 
 static int rotate_delegated(struct draft *d, const char *role, const struct tuf_compose_role *keys,

@@ -174,6 +174,29 @@ vouching_role() { # REF: role that vouches
     expect 3 "no role vouches for 'never'"
 }
 
+@test "a blocked tag stays blocked for a replaced targets key, and its role is nobody else's" {
+    run bulla trust delegate "$C" revoked --role-key alice --tags 'v*' --key targets
+    expect 2 "where 'bulla trust revoke --block' puts tags"
+    bulla trust revoke "$C:v1" --block --key targets
+    bulla key generate targets2
+    run bulla trust rotate "$C" targets --new-key targets2 --key root --key targets2
+    expect 0 "revoked key added"
+    run bulla sign "$C:v1@$DIGEST" --role revoked --key targets
+    expect 2
+    run bulla verify "$C:v1"
+    expect 1 "is not signed in collection"
+    run bulla trust revoke "$C:v1" --block --key targets2
+    expect 3 "no role vouches"
+}
+
+@test "revoke --block takes a tag out of the bins of targets" {
+    bulla trust split "$C" --bin-key alice --bins 2 --key targets --key alice
+    run bulla trust revoke "$C:v1" --block --key alice
+    expect 0 "tag 'v1' removed"
+    run bulla verify "$C:v1"
+    expect 1 "is not signed in collection"
+}
+
 @test "a banned digest is refused under every tag" {
     bulla sign "$C:v2@$DIGEST" --key targets
     run bulla trust revoke "$C@$DIGEST" --key targets
