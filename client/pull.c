@@ -42,7 +42,8 @@ static int check_descriptor(const struct descriptor *d, struct error *err)
 
 /* --- fetching --- */
 
-/* Manifests come from their own endpoint; remote_manifest_get checks the digest. */
+/* Manifests come from their own endpoint; remote_manifest_get checks the digest, the commit digest
+ * and length. C37, TUF 5.7.3 */
 static int fetch_manifest(struct pull *p, const struct descriptor *d, struct error *err)
 {
     CLEANUP(blob_writer_cleanup) struct blob_writer *w = NULL;

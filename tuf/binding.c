@@ -24,6 +24,7 @@ static int check_target(const struct tuf_target *target, struct error *err)
     struct digest d;
     if (!tuf_target_name_valid(target->name))
         return fail(err, E_INVALID, "'%s' is neither a tag nor a digest", target->name);
+    /* C37, TUF 5.7.3: a hash that nobody can check is none. */
     if (target->sha256.alg == DIGEST_NONE && target->sha512.alg == DIGEST_NONE)
         return fail(err, E_INVALID, "target '%s' has no SHA-256 or SHA-512", target->name);
     /* A name that is a digest promises just that content. */

@@ -150,8 +150,9 @@ void tuf_delegations_done(struct targets_part *part)
 /* --- matching --- */
 
 /*
- * One pattern, shell style, where '*' and '?' stay inside a path segment and nothing else is
- * special. Only the last '*' is ever tried again, so the work is at most |pattern| * |name|.
+ * C35, TUF 4.5: one pattern, shell style, where '*' and '?' stay inside a path segment and nothing
+ * else is special. Only the last '*' is ever tried again, so the work is at most |pattern| *
+ * |name|.
  */
 bool tuf_pattern_matches(const char *pattern, const char *name)
 {

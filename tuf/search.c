@@ -45,7 +45,7 @@ static bool visited(const struct search *s, const char *role)
 
 /*
  * The one bin that is responsible for the name: terminating, so nothing else is left to visit. Its
- * name is taken from the snapshot's table, where it lives long enough. TUF 5.6.7.2.1
+ * name is taken from the snapshot's table, where it lives long enough. C33, TUF 5.6.7.2.1
  */
 static int expand_bins(struct tuf_trusted *t, struct search *s, const struct trusted_role *role,
                        const char *name, struct error *err)
@@ -65,7 +65,10 @@ static int expand_bins(struct tuf_trusted *t, struct search *s, const struct tru
     return push(s, &(struct visit){listed, role->name, true}, err);
 }
 
-/* Pushes the delegations of `role` that cover the name, so that the first one is popped first. */
+/* Pushes the delegations of `role` that cover the name, so that the first one is popped first:
+ * depth first, in order of appearance, each chain as narrow as its narrowest link. C31 and C35,
+ * TUF 5.6.7
+ */
 static int expand(struct search *s, const struct trusted_role *role, const char *name,
                   struct error *err)
 {
@@ -79,7 +82,7 @@ static int expand(struct search *s, const struct trusted_role *role, const char 
         if (rc || !covers)
             continue;
         if (d->terminating) {
-            /* TUF 5.6.7.2.1: nothing comes after it, neither here nor further up. */
+            /* C33, TUF 5.6.7.2.1: nothing comes after it, neither here nor further up. */
             memmove(s->pending, s->pending + bottom, (s->n_pending - bottom) * sizeof *s->pending);
             s->n_pending -= bottom;
             bottom = 0;
@@ -102,7 +105,7 @@ static int enter(struct tuf_trusted *t, struct visit v, const struct trusted_rol
     *role = tuf_trusted_role_find(t, v.role, v.delegator);
     if (*role)
         return OK;
-    /* TUF 5.6.7: a role that is not to be had ends the search. Going on to the next delegation
+    /* C34, TUF 5.6.7: a role that is not to be had ends the search. Going on to the next delegation
      * would let whoever holds a file back choose who vouches. */
     if (!tuf_trusted_wanted(t, v.role))
         return fail(err, E_UNSIGNED, "role '%s' comes first and the snapshot does not list it",
@@ -133,7 +136,7 @@ static int search(struct tuf_trusted *t, struct search *s, const char *name, str
     while (!rc && s->n_pending) {
         const struct trusted_role *role;
         struct visit v = s->pending[--s->n_pending];
-        if (visited(s, v.role)) /* TUF 5.6.7.1 */
+        if (visited(s, v.role)) /* C32, TUF 5.6.7.1 */
             continue;
         if (s->n_visited > TUF_MAX_VISITED_ROLES)
             return fail(err, E_LIMIT, "more than %d roles could vouch for '%s'",
@@ -149,6 +152,7 @@ static int search(struct tuf_trusted *t, struct search *s, const char *name, str
         rc = tuf_targets_bins(role->metadata) ? expand_bins(t, s, role, name, err)
                                               : expand(s, role, name, err);
     }
+    /* C36, TUF 5.7: no metadata, no target. */
     return rc ? rc : fail(err, E_UNSIGNED, "no role vouches for '%s'", name);
 }
 

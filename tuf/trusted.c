@@ -47,7 +47,7 @@ int tuf_trusted_new(const struct tuf_trusted_options *options, const void *root,
         if (!t->collection)
             return fail_nomem(err);
     }
-    /* TUF 5.2: its expiry does not matter. */
+    /* C2, TUF 5.2: its expiry does not matter. */
     int rc = tuf_metadata_parse(TUF_ROOT, root, len, &t->root, err);
     if (!rc)
         rc = verify_by_root(t, t->root, err);
@@ -95,7 +95,7 @@ static void replace(struct tuf_metadata **slot, struct tuf_metadata *m)
 static int check_new_root(const struct tuf_trusted *t, const struct tuf_metadata *root,
                           struct error *err)
 {
-    /* TUF 5.3.4: the old root's keys first, then its own. */
+    /* C4, TUF 5.3.4: the old root's keys first, then its own. */
     int rc = verify_by_root(t, root, err);
     if (!rc)
         rc = wrap(err,
@@ -104,11 +104,11 @@ static int check_new_root(const struct tuf_trusted *t, const struct tuf_metadata
                   "root by its own keys");
     if (rc)
         return rc;
-    /* TUF 5.3.5 */
+    /* C5, TUF 5.3.5 */
     if (root->version != t->root->version + 1)
         return fail(err, E_ROLLBACK, "root has version %" PRId64 ", it must be %" PRId64,
                     root->version, t->root->version + 1);
-    /* TUF 5.3.6: its expiry is not looked at before tuf_trusted_finish_root. */
+    /* C6, TUF 5.3.6: its expiry is not looked at before tuf_trusted_finish_root. */
     return OK;
 }
 
@@ -136,11 +136,12 @@ int tuf_trusted_update_root(struct tuf_trusted *t, const void *data, size_t len,
     bool changed =
         role_changed(t->root, root, TUF_TIMESTAMP) || role_changed(t->root, root, TUF_SNAPSHOT);
     if (changed) {
-        /* TUF 5.3.11, already here: if a later step fails, the rotation must not be forgotten. */
+        /* C10, TUF 5.3.11, already here: if a later step fails, the rotation must not be
+         * forgotten. */
         replace(&t->timestamp, NULL);
         replace(&t->snapshot, NULL);
     }
-    /* TUF 5.3.7 */
+    /* C7, TUF 5.3.7 */
     replace(&t->root, TAKE_PTR(root));
     t->n_rotations++;
     t->root_final = false;
@@ -151,7 +152,7 @@ int tuf_trusted_update_root(struct tuf_trusted *t, const void *data, size_t len,
 
 int tuf_trusted_finish_root(struct tuf_trusted *t, struct error *err)
 {
-    /* TUF 5.3.10 */
+    /* C9, TUF 5.3.10 */
     int rc = check_expiry(t, t->root, "root", err);
     if (!rc)
         t->root_final = true;
@@ -199,7 +200,8 @@ static int check_clock(const struct tuf_trusted *t, const struct tuf_metadata *t
     return OK;
 }
 
-/* TUF 5.4.3: neither the timestamp nor the snapshot it names may be older than what is known. */
+/* C14 and C15, TUF 5.4.3: neither the timestamp nor the snapshot it names may be older than what is
+ * known. */
 static int check_timestamp_rollback(const struct tuf_trusted *t, const struct tuf_metadata *new,
                                     struct error *err)
 {
@@ -222,7 +224,7 @@ static int check_timestamp_time(const struct tuf_trusted *t, const struct tuf_me
                                 struct error *err)
 {
     int rc = check_clock(t, m, err);
-    return rc ? rc : check_expiry(t, m, "timestamp", err); /* TUF 5.4.4 */
+    return rc ? rc : check_expiry(t, m, "timestamp", err); /* C16, TUF 5.4.4 */
 }
 
 int tuf_trusted_update_timestamp(struct tuf_trusted *t, const void *data, size_t len, bool *changed,
@@ -235,10 +237,11 @@ int tuf_trusted_update_timestamp(struct tuf_trusted *t, const void *data, size_t
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
     int rc = tuf_metadata_parse(TUF_TIMESTAMP, data, len, &m, err);
     if (!rc)
-        rc = verify_by_root(t, m, err); /* TUF 5.4.2 */
+        rc = verify_by_root(t, m, err); /* C13, TUF 5.4.2 */
     if (rc)
         return rc;
-    /* TUF 5.4.3.1: an equal version changes nothing, but a frozen one must not stay unnoticed. */
+    /* C14, TUF 5.4.3.1: an equal version changes nothing, but a frozen one must not stay
+     * unnoticed. */
     bool equal = t->timestamp && m->version == t->timestamp->version;
     if (!equal)
         rc = check_timestamp_rollback(t, m, err);
@@ -285,15 +288,15 @@ static int check_snapshot(const struct tuf_trusted *t, const struct tuf_metadata
                           struct error *err)
 {
     int64_t wanted = tuf_timestamp_snapshot(t->timestamp)->version;
-    /* TUF 5.5.4 */
+    /* C21, TUF 5.5.4 */
     if (m->version != wanted)
         return fail(err, E_ROLLBACK,
                     "snapshot has version %" PRId64 ", the timestamp names %" PRId64, m->version,
                     wanted);
-    return check_expiry(t, m, "snapshot", err); /* TUF 5.5.6 */
+    return check_expiry(t, m, "snapshot", err); /* C23, TUF 5.5.6 */
 }
 
-/* TUF 5.5.5: every role that was listed still is, with no lower version. */
+/* C22, TUF 5.5.5: every role that was listed still is, with no lower version. */
 static int check_roles_kept(const struct tuf_metadata *old, const struct tuf_metadata *new,
                             struct error *err)
 {
@@ -337,7 +340,7 @@ int tuf_trusted_update_snapshot(struct tuf_trusted *t, const void *data, size_t 
     if (t->snapshot_current)
         return out_of_order(err, "a second snapshot");
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
-    /* TUF 5.5.2: before the parser sees a byte. */
+    /* C19, TUF 5.5.2: before the parser sees a byte. */
     int rc = wrap(
         err,
         tuf_meta_check(tuf_timestamp_snapshot(t->timestamp), data, len, t->collection != NULL, err),
@@ -345,7 +348,7 @@ int tuf_trusted_update_snapshot(struct tuf_trusted *t, const void *data, size_t 
     if (!rc)
         rc = tuf_metadata_parse(TUF_SNAPSHOT, data, len, &m, err);
     if (!rc)
-        rc = verify_by_root(t, m, err); /* TUF 5.5.3 */
+        rc = verify_by_root(t, m, err); /* C20, TUF 5.5.3 */
     if (!rc && t->snapshot)
         rc = check_roles_kept(t->snapshot, m, err);
     if (!rc)
@@ -414,12 +417,12 @@ static int add_role(struct tuf_trusted *t, struct trusted_role *role, struct err
 static int check_role(const struct tuf_trusted *t, const char *role, const struct tuf_metadata *m,
                       struct error *err)
 {
-    /* TUF 5.6.4 */
+    /* C28, TUF 5.6.4 */
     int64_t wanted = tuf_trusted_wanted(t, role)->version;
     if (m->version != wanted)
         return fail(err, E_ROLLBACK, "%s has version %" PRId64 ", the snapshot names %" PRId64,
                     role, m->version, wanted);
-    int rc = check_expiry(t, m, role, err); /* TUF 5.6.5 */
+    int rc = check_expiry(t, m, role, err); /* C29, TUF 5.6.5 */
     return rc ? rc : tuf_binding_check(m, t->collection, role, err);
 }
 
@@ -430,7 +433,7 @@ static int admit(struct tuf_trusted *t, const char *name, const char *delegator,
     struct authority authority = {0};
     CLEANUP(role_done) struct trusted_role role = {.metadata = tuf_metadata_ref(m)};
     int rc = find_authority(t, name, delegator, &authority, err);
-    if (!rc)
+    if (!rc) /* C27, TUF 5.6.3: by the delegator of this path */
         rc = wrap(err,
                   tuf_verify_threshold(m, authority.keys, authority.role, role.signers, MAX_SIGNERS,
                                        &role.n_signers, err),
@@ -480,7 +483,7 @@ int tuf_trusted_update_targets(struct tuf_trusted *t, const char *role, const ch
     if (tuf_trusted_targets(t, role))
         return reload_role(t, role, delegator, data, len, err);
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
-    /* TUF 5.6.2: before the parser sees a byte. */
+    /* C26, TUF 5.6.2: before the parser sees a byte. */
     int rc = tuf_meta_check(meta, data, len, t->collection != NULL, err);
     if (!rc)
         rc = tuf_metadata_parse(TUF_TARGETS, data, len, &m, err);

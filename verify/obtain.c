@@ -58,6 +58,7 @@ static int read_manifest(struct store *s, const struct descriptor *d,
 {
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
     int rc = store_blob_read(s, &d->digest, MANIFEST_MAX_BYTES, &body, err);
+    /* C37, TUF 5.7.3 */
     if (!rc && d->size >= 0 && (uint64_t)d->size != body.len)
         rc = fail(err, E_DIGEST, "manifest has %zu bytes, %lld were signed", body.len,
                   (long long)d->size);
@@ -242,6 +243,23 @@ static int unpack(const struct obtain_options *o, struct obtained *out, struct e
     return rc;
 }
 
+/* C37, TUF 5.7.3: every digest that was signed holds, not only the one the image is fetched by. */
+static int check_other_digest(struct store *s, const struct verdict *v, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    char text[DIGEST_TEXT_MAX];
+    struct digest real;
+    if (v->also.alg == DIGEST_NONE)
+        return OK;
+    int rc = store_blob_read(s, &v->manifest.digest, MANIFEST_MAX_BYTES, &body, err);
+    if (!rc)
+        rc = digest_of(v->also.alg, body.data, body.len, &real, err);
+    if (!rc && !digest_equal(&real, &v->also))
+        rc = fail(err, E_DIGEST, "the manifest is not %s, which was signed as well",
+                  digest_format(&v->also, text));
+    return rc;
+}
+
 /* Written only when it says something new: a start should not wait for the disk. */
 static int remember_name(struct store *s, const char *name, const struct descriptor *root,
                          struct error *err)
@@ -285,6 +303,8 @@ int verify_obtain(const struct obtain_options *o, const struct reference *ref, s
         if (!rc)
             rc = image_open(o->store, root, out->verdict.targets, &out->image, err);
     }
+    if (!rc)
+        rc = check_other_digest(o->store, &out->verdict, err);
     if (!rc)
         rc = unpack(o, out, err);
     return rc ? rc : remember_name(o->store, reference_format(ref, name), root, err);

@@ -110,7 +110,8 @@ void trust_file_name(char *out, size_t size, int64_t version, const char *role)
     encoded(out, size, prefix, role);
 }
 
-/* Versioned name where the root says consistent_snapshot, else the plain one (bare TUF only). */
+/* Versioned name where the root says consistent_snapshot, else the plain one (bare TUF only). C11,
+ * TUF 5.3.12 */
 static void role_file(const struct refresh *r, char *out, size_t size, int64_t version,
                       const char *role)
 {
@@ -132,19 +133,21 @@ static int accept_root(struct refresh *r, const struct bytes *root, struct error
     int rc = tuf_trusted_update_root(r->view->trusted, root->data, root->len, &keys_changed, err);
     if (rc)
         return name_file(err, rc, "root");
-    /* TUF 5.3.11, done as soon as the root is stored: an abort later must not lose the rotation. */
+    /* C10, TUF 5.3.11, done as soon as the root is stored: an abort later must not lose the
+     * rotation. */
     if (keys_changed) {
         rc = trust_store_remove(r->store, "timestamp", err);
         if (!rc)
             rc = trust_store_remove(r->store, "snapshot", err);
     }
-    if (!rc)
+    if (!rc) /* C7, TUF 5.3.8 */
         rc = trust_store_write_root(
             r->store, tuf_metadata_version(tuf_trusted_root(r->view->trusted)), root, err);
     return rc;
 }
 
-/* TUF 5.3: root files one by one from `next` (fetched with result next_rc) until there is none. */
+/* C3 and C8, TUF 5.3: root files one by one from `next` (fetched with result next_rc) until there
+ * is none. */
 static int update_roots(struct refresh *r, struct bytes *next, int next_rc, struct error *next_err,
                         struct error *err)
 {
@@ -174,7 +177,7 @@ static int update_timestamp(struct refresh *r, const struct bytes *timestamp, st
     bool changed = false;
     int rc = tuf_trusted_update_timestamp(r->view->trusted, timestamp->data, timestamp->len,
                                           &changed, err);
-    if (!rc && changed)
+    if (!rc && changed) /* C17, TUF 5.4.5 */
         rc = trust_store_write(r->store, "timestamp", timestamp, err);
     if (rc == E_ROLLBACK)
         return wrap(err, rc, "timestamp was rolled back");
@@ -190,13 +193,14 @@ static int update_snapshot(struct refresh *r, bool fetch, struct error *err)
     const struct tuf_meta *meta = tuf_trusted_wanted_snapshot(r->view->trusted);
     CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
     char name[64];
+    /* C18, TUF 5.5.1 */
     size_t max = meta->length >= 0 ? (size_t)meta->length : TUF_MAX_SNAPSHOT_BYTES;
     role_file(r, name, sizeof name, meta->version, "snapshot");
     rc = r->source->get(r->source, name,
                         max < TUF_MAX_SNAPSHOT_BYTES ? max : TUF_MAX_SNAPSHOT_BYTES, &data, err);
     if (!rc)
         rc = tuf_trusted_update_snapshot(r->view->trusted, data.data, data.len, err);
-    if (!rc)
+    if (!rc) /* C24, TUF 5.5.7 */
         rc = trust_store_write(r->store, "snapshot", &data, err);
     return name_file(err, rc, "snapshot");
 }
@@ -218,6 +222,7 @@ static int update_role(struct refresh *r, const char *role, const char *delegato
     if (!meta)
         return fail(err, E_INVALID, "role '%s' is not in the snapshot", role);
     char name[512];
+    /* C25, TUF 5.6.1 */
     size_t max = meta->length >= 0 ? (size_t)meta->length : TUF_MAX_TARGETS_BYTES;
     bytes_clear(&data);
     role_file(r, name, sizeof name, meta->version, role);
@@ -226,7 +231,7 @@ static int update_role(struct refresh *r, const char *role, const char *delegato
     if (!rc)
         rc =
             tuf_trusted_update_targets(r->view->trusted, role, delegator, data.data, data.len, err);
-    if (!rc)
+    if (!rc) /* C30, TUF 5.6.6 */
         rc = trust_store_write(r->store, role, &data, err);
     return wrap(err, rc, "role '%s'", role);
 }
@@ -290,7 +295,7 @@ static void fetch_first(struct refresh *r, struct bytes *root, struct bytes *tim
     trust_file_name(root_name, sizeof root_name,
                     tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1, "root");
     const char *const names[2] = {root_name, "timestamp.json"};
-    const size_t max[2] = {TUF_MAX_ROOT_BYTES, TUF_MAX_TIMESTAMP_BYTES};
+    const size_t max[2] = {TUF_MAX_ROOT_BYTES, TUF_MAX_TIMESTAMP_BYTES}; /* C12, TUF 5.4.1 */
     struct bytes *out[2] = {root, timestamp};
     if (r->source->get_two) {
         r->source->get_two(r->source, names, max, out, rc, errs);

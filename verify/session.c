@@ -91,7 +91,7 @@ static int refresh(struct trust_session *s, const struct decision *decision, boo
                    struct error *err)
 {
     struct refresh_options options = {
-        .now_s = clock_now_s(),
+        .now_s = clock_now_s(), /* C1, TUF 5.1: one time for every check of this update */
         .collection = s->collection,
         .root = &s->anchor.root,
         .reuse_s = reuse && decision ? decision->refresh_s : 0,

@@ -54,6 +54,8 @@ static int check_target(const struct reference *ref, const struct tuf_found *fou
     if (tuf_targets_banned(targets, digest))
         return fail(err, E_BANNED, "%s is banned by the collection's owner", signed_text);
     v->manifest.digest = *digest;
+    if (digest == &t->sha256)
+        v->also = t->sha512;
     v->manifest.size = t->length;
     const char *media_type = t->custom ? js_text(js_get(t->custom, "mediaType")) : NULL;
     (void)snprintf(v->manifest.media_type, sizeof v->manifest.media_type, "%s",

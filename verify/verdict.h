@@ -29,6 +29,7 @@ struct verdict {
     struct reference ref;
     char collection[REFERENCE_REPOSITORY_MAX + 1];
     struct descriptor manifest; /* digest, length, media type that are vouched for */
+    struct digest also;         /* its SHA-512, where both digests were signed; alg none: not */
     char role[65];
     struct key_id signers[16];
     size_t n_signers;

@@ -133,6 +133,27 @@ no_image() {
     expect 0 '^one$'
 }
 
+@test "every digest that was signed must hold, not the first one only" {
+    both() { # N SHA512
+        release "$1" ".targets.v1.hashes.sha512 = \"$2\""
+        # The image is there already, and is not.
+        for had in yes no; do
+            [[ $had == yes ]] || rm -rf "$BULLA_HOME/images"
+            run bulla pull "$REF$3"
+            expect "$4" "$5"
+        done
+    }
+    bulla pull "$REF"
+    right=$(sha512sum < "$SERVED/manifests/$DIGEST" | cut -d ' ' -f 1)
+    wrong=$(printf %0128d 7)
+    both 2 "$right" '' 0 '^pulled'
+    both 3 "$wrong" '' 1 "the manifest is not sha512:$wrong"
+    both 4 "$wrong" "@sha512:$wrong" 1 "the manifest is not sha512:$wrong"
+    need_root
+    run bulla run "$REF"
+    expect 125 'the manifest is not sha512'
+}
+
 # index_of FILE ENTRY-FILTER [ENTRY-FILTER]: an index of this image with what the filters say.
 index_of() {
     local entry
