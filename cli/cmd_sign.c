@@ -95,6 +95,7 @@ int sign_manifest(struct context *ctx, const struct reference *ref,
         .keys = keys,
         .n_keys = option_list(&ctx->options, "key", keys, OPTION_VALUES_MAX),
         .role = role,
+        .believe = option_given(&ctx->options, "without-history"),
     };
     int rc = lifetime(ctx, &options.lifetime_s, err);
     if (!rc)

@@ -52,6 +52,7 @@ static int prepare(struct context *ctx, struct change_run *r, struct error *err)
     r->publish.keys = r->keys;
     r->publish.n_keys = option_list(&ctx->options, "key", r->keys, OPTION_VALUES_MAX);
     r->publish.stage_file = option_text(&ctx->options, "stage");
+    r->publish.believe = option_given(&ctx->options, "without-history");
     return OK;
 }
 
@@ -157,7 +158,7 @@ int command_trust_rotate(struct context *ctx, struct error *err)
 
 int command_trust_repair(struct context *ctx, struct error *err)
 {
-    return rotate(ctx, !option_given(&ctx->options, "without-history"), err);
+    return rotate(ctx, true, err);
 }
 
 int command_trust_renew(struct context *ctx, struct error *err)
@@ -165,7 +166,7 @@ int command_trust_renew(struct context *ctx, struct error *err)
     RUN r = {.role = {.n_keys = 0}};
     struct change_renew change = {ctx->options.args + 1, ctx->options.n_args - 1};
     int rc = prepare(ctx, &r, err);
-    r.publish.needs_history = !option_given(&ctx->options, "without-history");
+    r.publish.needs_history = true;
     return rc ? rc : carry_out(ctx, &r, change_renew, &change, err);
 }
 

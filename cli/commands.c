@@ -65,11 +65,18 @@ static const struct option_spec save_options[] = {
     OPTIONS_END,
 };
 
+#define BELIEVE_OPTION                                                                             \
+    {                                                                                              \
+        "without-history", 0, OPTION_FLAG, NULL,                                                   \
+            "believe what the registry shows: it was compared"                                     \
+    }
+
 static const struct option_spec sign_options[] = {
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
     {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
     {"expires", 0, OPTION_TEXT, "TIME", "life-time of the signature, as 90d (default 365d)"},
     {"trust-remote-tag", 0, OPTION_FLAG, NULL, "sign whatever the registry's tag points to now"},
+    BELIEVE_OPTION,
     OPTIONS_END,
 };
 
@@ -84,7 +91,9 @@ static const struct option_spec trust_init_options[] = {
 };
 
 #define CHANGE_OPTIONS                                                                             \
-    {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},  \
+    BELIEVE_OPTION,                                                                                \
+        {"key", 0, OPTION_LIST, "KEY",                                                             \
+         "key to sign with: a name or a pkcs11: URI; may be repeated"},                            \
         {"expires", 0, OPTION_TEXT, "TIME", "life-time of what is signed, as 90d"},                \
         {"stage", 0, OPTION_TEXT, "FILE", "write the change for a ceremony, do not publish it"},   \
         OPTIONS_END
@@ -106,18 +115,6 @@ static const struct option_spec change_options[] = {
 static const struct option_spec rotate_options[] = {
     {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
     {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
-    CHANGE_OPTIONS,
-};
-
-static const struct option_spec repair_options[] = {
-    {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
-    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
-    {"without-history", 0, OPTION_FLAG, NULL, "this machine never saw the collection: believe it"},
-    CHANGE_OPTIONS,
-};
-
-static const struct option_spec renew_options[] = {
-    {"without-history", 0, OPTION_FLAG, NULL, "this machine never saw the collection: believe it"},
     CHANGE_OPTIONS,
 };
 
@@ -277,9 +274,9 @@ const struct command commands[] = {
      command_trust_undelegate, NULL},
     {"trust rotate", "REF ROLE", "give a role new keys", rotate_options, 2, 2, 0,
      command_trust_rotate, rotate_notes},
-    {"trust repair", "REF ROLE", "replace lost keys with those of the role above", repair_options,
+    {"trust repair", "REF ROLE", "replace lost keys with those of the role above", rotate_options,
      2, 2, 0, command_trust_repair, rotate_notes},
-    {"trust renew", "REF [ROLE…]", "sign again what expires", renew_options, 1, OPTION_VALUES_MAX,
+    {"trust renew", "REF [ROLE…]", "sign again what expires", change_options, 1, OPTION_VALUES_MAX,
      0, command_trust_renew, "Without ROLE: all roles that expire within 90 days.\n"},
     {"trust revoke", "REF", "take back a tag, or ban a digest for good", revoke_options, 1, 1, 0,
      command_trust_revoke,

@@ -60,6 +60,7 @@ struct collection_sign_options {
     size_t n_keys;
     const char *role;   /* NULL: "targets" */
     int64_t lifetime_s; /* 0: COLLECTION_TARGETS_LIFETIME_S */
+    bool believe;       /* struct collection_publish */
 };
 struct collection_sign_result {
     int64_t version;

@@ -1,6 +1,7 @@
 /* How every change to a collection is carried out: the draft, the keys, the publication. */
 #include "signer/collection_change.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "signer/change_file.h"
 
@@ -154,8 +155,22 @@ static int apply_and_rebase(struct applying *a, struct error *err)
     }
 }
 
-static int check_history(const struct applying *a, struct error *err)
+/* An owner's view takes what has expired, to renew it. Where the service's own signature has
+ * expired nothing says that this is the newest state: only what is known from before, or a person.
+ */
+static int check_newest(const struct applying *a, struct error *err)
 {
+    const struct tuf_metadata *timestamp = tuf_trusted_timestamp(a->draft.session.view.trusted);
+    char when[CLOCK_TEXT_MAX];
+    if (a->publish->believe)
+        return OK;
+    if (tuf_metadata_expires(timestamp) <= a->draft.now_s)
+        return fail(err, E_NO_TRUST,
+                    "the registry's timestamp of collection '%s' expired at %s: this may be an old "
+                    "state; see that its signing service runs, or compare 'bulla trust show' with "
+                    "what its owners know and repeat with --without-history",
+                    a->draft.session.collection,
+                    clock_format(tuf_metadata_expires(timestamp), when));
     if (!a->publish->needs_history || a->draft.session.had_history)
         return OK;
     return fail(err, E_NO_TRUST,
@@ -176,7 +191,7 @@ int collection_apply(const struct collection_owner *owner, const struct referenc
     if (rc)
         return rc;
     a.draft.lifetime_s = publish->lifetime_s;
-    rc = check_history(&a, err);
+    rc = check_newest(&a, err);
     if (!rc)
         rc = apply_and_rebase(&a, err);
     memcpy(out->keys, a.signers.info, sizeof out->keys);

@@ -19,6 +19,7 @@ struct collection_publish {
     /* What is signed again is what the registry shows now: without anything known from before, a
      * lying registry could have an owner re-sign old tags. */
     bool needs_history;
+    bool believe; /* the user has compared what the registry shows, and says so */
     /* A further look at what was published, with the change's context; NULL: none. */
     int (*confirm)(struct draft *d, void *context, struct error *err);
     const char *stage_file; /* the change is written there instead, with the signatures of `keys` */

@@ -119,6 +119,7 @@ int collection_sign(const struct collection_owner *owner, const struct reference
     struct collection_publish publish = {.keys = options->keys,
                                          .n_keys = options->n_keys,
                                          .lifetime_s = options->lifetime_s,
+                                         .believe = options->believe,
                                          .confirm = confirm};
     struct collection_changed changed;
     memset(result, 0, sizeof *result);

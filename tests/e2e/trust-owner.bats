@@ -146,6 +146,21 @@ vouching_role() { # REF: role that vouches
     expect 0
 }
 
+@test "what the registry shows under an expired timestamp is signed anew only when told" {
+    command -v faketime > /dev/null || skip "faketime is not installed"
+    export ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS:-} # faketime comes before a sanitizer
+    cp -a "$BULLA_HOME" "$BATS_TEST_TMPDIR/later" # a clock that runs back would be another matter
+    later() { faketime -f +3d "$(command -v bulla)" --home "$BATS_TEST_TMPDIR/later" --cacert "$REGISTRY_CA" "$@"; }
+    for change in "sign $C:v2@$DIGEST" "trust renew $C targets" "trust revoke $C:v1"; do
+        # shellcheck disable=SC2086
+        run later $change --key targets
+        expect 3 "timestamp of collection .* expired at .*this may be an old state"
+    done
+    run bulla verify "$C:v2"
+    expect 1 "is not signed in collection"
+    later sign "$C:v2@$DIGEST" --key targets --without-history
+}
+
 @test "revoke a tag; a barred tag stays barred whoever signs it" {
     bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
     bulla sign "$C:v2@$DIGEST" --role releases --key alice
