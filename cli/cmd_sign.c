@@ -41,6 +41,20 @@ static int find_manifest(struct context *ctx, const struct reference *ref, struc
     return rc;
 }
 
+/* What everybody who verifies one tag has to fetch, once it has become much. */
+static int advise_split(struct context *ctx, const struct reference *ref, const char *role,
+                        const struct collection_sign_result *r, struct error *err)
+{
+    bool split = r->n_tags >= COLLECTION_SPLIT_TAGS;
+    if (split && !ctx->json)
+        note(ctx,
+             "note: role '%s' holds %zu tags in one file, which every verifier fetches whole: "
+             "'bulla "
+             "trust split %s/%s %s' spreads them over bins",
+             role, r->n_tags, ref->host, ref->repository, role);
+    return result_set(ctx, "splitAdvised", js_bool_new(split), err);
+}
+
 static int describe(struct context *ctx, const struct collection_sign_result *r, const char *target,
                     const char *role, const struct descriptor *manifest, struct error *err)
 {
@@ -106,7 +120,10 @@ int sign_manifest(struct context *ctx, const struct reference *ref,
         return rc;
     struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
     rc = collection_sign(&owner, ref, &options, &result, err);
-    return rc ? rc : describe(ctx, &result, options.target, role ? role : "targets", manifest, err);
+    role = role ? role : "targets";
+    if (!rc)
+        rc = describe(ctx, &result, options.target, role, manifest, err);
+    return rc ? rc : advise_split(ctx, ref, role, &result, err);
 }
 
 int command_sign(struct context *ctx, struct error *err)

@@ -219,6 +219,10 @@ int command_trust_split(struct context *ctx, struct error *err)
     if (!rc && bins == 1)
         rc = fail(err, E_USAGE, "one bin would split nothing");
     if (!rc)
+        rc = read_number(ctx, "expect-tags", UINT32_MAX, &change.n_tags, err);
+    if (!rc && bins && change.n_tags)
+        rc = fail(err, E_USAGE, "--expect-tags and --bins both say how many bins");
+    if (!rc)
         rc = open_role(ctx, &r, "bin-key", err);
     change.bits = bits_of(bins);
     return rc ? rc : carry_out(ctx, &r, change_split, &change, err);

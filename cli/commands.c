@@ -126,7 +126,8 @@ static const struct option_spec revoke_options[] = {
 static const struct option_spec split_options[] = {
     {"bin-key", 0, OPTION_LIST, "KEY", "key that signs the bins; may be repeated"},
     {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
-    {"bins", 0, OPTION_TEXT, "N", "number of bins, a power of two (by the number of tags)"},
+    {"expect-tags", 0, OPTION_TEXT, "N", "tags to plan for (ten times today's, at least 10000)"},
+    {"bins", 0, OPTION_TEXT, "N", "number of bins, a power of two up to 2048 (by --expect-tags)"},
     CHANGE_OPTIONS,
 };
 
@@ -217,7 +218,14 @@ static const char login_notes[] =
     "The password goes to HOST only; to a token service elsewhere only with --token-service.\n";
 
 static const char sign_notes[] =
-    "Signs the digest that this machine pushed under REF, or the one given as REF@sha256:…\n";
+    "Signs the digest that this machine pushed under REF, or the one given as REF@sha256:…\n"
+    "From 1000 tags in one file on it advises 'bulla trust split'.\n";
+
+static const char split_notes[] =
+    "The number of bins is the one with which a new verifier fetches least: 128 for 10,000 tags,\n"
+    "256 for 100,000. It stays; a role with bins cannot delegate. Each bin is signed once: as "
+    "many\n"
+    "signatures as there are bins. 'bulla sign' advises a split from 1000 tags in one file on.\n";
 
 static const char run_notes[] =
     "Runs only what policy allows and a fresh signature vouches for. Options stand before REF.\n"
@@ -282,7 +290,7 @@ const struct command commands[] = {
      command_trust_revoke,
      "REPOSITORY:TAG is removed from every role; REPOSITORY@DIGEST is banned, whatever its tag.\n"},
     {"trust split", "REF [ROLE]", "spread a large role over hashed bins", split_options, 1, 2, 0,
-     command_trust_split, "Each bin is signed once: as many signatures as there are bins.\n"},
+     command_trust_split, split_notes},
     {"trust stage", "FILE COMMAND REF …", "write a change to a file, to be signed by several", NULL,
      2, NO_LIMIT, 2, command_trust_stage, stage_notes},
     {"trust add-signature", "FILE", "show what a staged change does, and sign it",

@@ -62,8 +62,13 @@ struct collection_sign_options {
     int64_t lifetime_s; /* 0: COLLECTION_TARGETS_LIFETIME_S */
     bool believe;       /* struct collection_publish */
 };
+/* From so many tags in one file on, `sign` advises to split the role into bins: each verifier
+ * fetches the file whole, about 180 bytes a tag. Stock clients take 5 MB. */
+#define COLLECTION_SPLIT_TAGS 1000u
+
 struct collection_sign_result {
     int64_t version;
+    size_t n_tags; /* in the role's file afterwards; 0: the role has bins, or signed it before */
     int64_t expires_s;
     bool already;  /* the role vouched for it before; nothing was published */
     bool replaced; /* the tag pointed to `previous` before */

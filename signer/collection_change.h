@@ -125,10 +125,15 @@ struct change_revoke {
 int change_revoke(struct draft *d, void *context,
                   struct error *err) MUST_CHECK; /* E_NOTFOUND: no role vouches for it */
 
+/* The base-two logarithm of the number of bins that makes cold verification of one of `n_tags` tags
+ * cheapest. */
+unsigned change_split_bits(uint64_t n_tags);
+
 struct change_split {
     const char *role;
     const struct collection_role *bin_keys;
-    unsigned bits; /* 0: by the number of tags */
+    unsigned bits;   /* 0: change_split_bits */
+    uint64_t n_tags; /* expected in the end; 0: ten times what is there, at least 10,000 */
 };
 int change_split(struct draft *d, void *context, struct error *err) MUST_CHECK;
 

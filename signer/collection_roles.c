@@ -136,16 +136,35 @@ int change_rotate(struct draft *d, void *context, struct error *err)
 
 /* --- split --- */
 
-#define TAGS_PER_BIN 256u /* about 45 KB, fetched whole for each tag */
-#define MIN_BITS     1u
-#define MAX_BITS     11u
+/* A verifier that knows nothing yet fetches the snapshot, which lists all bins, and one bin. */
+#define SNAPSHOT_ENTRY_BYTES UINT64_C(140)
+#define TARGET_BYTES         UINT64_C(180)
+#define MIN_BITS             1u
+#define MAX_BITS             11u
 
-static unsigned bits_for(size_t n_tags)
+static uint64_t cold_bytes(uint64_t n_tags, unsigned bits)
 {
+    return (SNAPSHOT_ENTRY_BYTES << bits) + ((n_tags * TARGET_BYTES) >> bits);
+}
+
+unsigned change_split_bits(uint64_t n_tags)
+{
+    uint64_t n = n_tags < UINT32_MAX ? n_tags : UINT32_MAX;
     unsigned bits = MIN_BITS;
-    while (bits < MAX_BITS && (n_tags >> bits) > TAGS_PER_BIN)
+    while (bits < MAX_BITS && cold_bytes(n, bits + 1) < cold_bytes(n, bits))
         bits++;
     return bits;
+}
+
+/* A split cannot be changed later, and too many bins cost less than too few. */
+static unsigned bits_for(const struct change_split *c, size_t n_now)
+{
+    uint64_t expected = (uint64_t)n_now * 10;
+    if (c->bits)
+        return c->bits;
+    if (expected < 10000)
+        expected = 10000;
+    return change_split_bits(c->n_tags ? c->n_tags : expected);
 }
 
 static int check_split(const struct change_split *c, const struct tuf_metadata *m,
@@ -206,8 +225,7 @@ int change_split(struct draft *d, void *context, struct error *err)
         rc = check_split(c, published, err);
     if (rc)
         return rc;
-    struct tuf_bins bins = {.prefix = prefix,
-                            .bits = c->bits ? c->bits : bits_for(tuf_targets_count(published))};
+    struct tuf_bins bins = {.prefix = prefix, .bits = bits_for(c, tuf_targets_count(published))};
     CLEANUP(cleanup_free) struct js **trees = calloc(tuf_bins_count(&bins), sizeof *trees);
     struct tuf_compose_bins compose = {prefix, bins.bits, compose_role(c->bin_keys)};
     rc = trees ? draft_role(d, c->role, NULL, &tree, err) : fail_nomem(err);

@@ -49,6 +49,7 @@ struct holder {
     char role[TUF_BIN_NAME_MAX];
     const char *delegator;
     const struct tuf_metadata *current;
+    bool is_bin;
 };
 
 static int find_holder(struct draft *d, const struct signing *s, struct holder *out,
@@ -68,6 +69,7 @@ static int find_holder(struct draft *d, const struct signing *s, struct holder *
     if (rc)
         return rc;
     tuf_bins_name(bins, bin, out->role);
+    out->is_bin = true;
     out->delegator = s->role;
     return draft_fetch(d, out->role, out->delegator, &out->current, err);
 }
@@ -92,6 +94,7 @@ static int change_sign(struct draft *d, void *context, struct error *err)
         return rc;
     s->result->version = js_number(js_get(tree, "version"));
     s->result->expires_s = draft_expiry(d, TUF_TARGETS);
+    s->result->n_tags = holder.is_bin ? 0 : js_count(js_get(tree, "targets"));
     return OK;
 }
 

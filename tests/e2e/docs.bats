@@ -196,6 +196,8 @@ follow() { # FILE HEADING
     export BULLA_HOME=$W/home
     STAY=1 follow "$TOP/docs/trust.md" '## What owners do later'
     ((FOLLOWED >= 9))
+    STAY=1 follow "$TOP/docs/trust.md" '## Many tags'
+    ((FOLLOWED == 2))
     STAY=1 follow "$TOP/docs/trust.md" '## Where several must sign'
     ((FOLLOWED == 4))
     run bulla verify "$REGISTRY_HOST/acme/second:v2"
