@@ -14,6 +14,7 @@
  *   DIR/a/b.badtls   no answer, and the bad certificate from now on
  *   DIR/a/b.lastgood an answer, and the bad certificate from now on
  *   DIR/a/b.digest   Docker-Content-Digest of the answer
+ *   DIR/a/b.location Location of the answer
  *   DIR/a/b.swap     served instead from the second request on
  * Each request is a line "METHOD PATH" in DIR/requests.
  */
@@ -178,10 +179,14 @@ static bool read_file(const char *path, char **data, size_t *len)
 static enum MHD_Result queue(struct MHD_Connection *connection, unsigned status, const char *path,
                              struct MHD_Response *response)
 {
-    char digest[256];
-    note_text(path, "digest", digest, sizeof digest);
-    if (digest[0])
-        (void)MHD_add_response_header(response, "Docker-Content-Digest", digest);
+    static const char *const notes[][2] = {{"digest", "Docker-Content-Digest"},
+                                           {"location", "Location"}};
+    for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
+        char text[1024];
+        note_text(path, notes[i][0], text, sizeof text);
+        if (text[0])
+            (void)MHD_add_response_header(response, notes[i][1], text);
+    }
     enum MHD_Result rc = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return rc;
