@@ -104,6 +104,8 @@ static int show(struct context *ctx, const struct collection_ceremony *c, struct
     int rc = lines && text ? OK : fail_nomem(err);
     say(ctx, "collection '%s' at %s/%s", c->draft.collection, c->draft.ref.host,
         c->draft.ref.repository);
+    if (!c->known && c->draft.n_base)
+        say(ctx, "this machine does not know that root: compare its keys with what you know");
     for (char *line = rc ? NULL : strtok_r(text, "\n", &rest); !rc && line;
          line = strtok_r(NULL, "\n", &rest)) {
         say(ctx, "%s", line);
@@ -111,6 +113,8 @@ static int show(struct context *ctx, const struct collection_ceremony *c, struct
     }
     if (!rc)
         rc = result_text(ctx, "collection", c->draft.collection, err);
+    if (!rc)
+        rc = result_set(ctx, "known", js_bool_new(c->known), err);
     return rc ? rc : result_set(ctx, "changes", TAKE_PTR(lines), err);
 }
 

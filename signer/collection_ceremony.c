@@ -1,8 +1,26 @@
 /* Ceremonies: signatures from several machines, in any order, then one publication. */
 #include "signer/change_file.h"
 #include "signer/collection_change.h"
+#include "signer/difference.h"
 
 #include <string.h>
+
+/* Differences to files that nobody here has ever seen would say nothing. */
+static int describe_all(const struct draft *d, struct bytes *out, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; !rc && i < d->n_base; i++)
+        if (strcmp(d->base[i].role, "root") == 0) {
+            rc = bytes_append_text(out, "the root in force, as the file has it:\n", err);
+            if (!rc)
+                rc = difference_describe("root", NULL, d->base[i].metadata, out, err);
+            if (!rc)
+                rc = bytes_append_text(out, "to be signed, the whole of it:\n", err);
+        }
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = difference_describe(d->files[i].role, NULL, d->files[i].after, out, err);
+    return rc;
+}
 
 int collection_ceremony_open(const struct collection_owner *owner, const char *path,
                              struct collection_ceremony *out, struct error *err)
@@ -11,7 +29,10 @@ int collection_ceremony_open(const struct collection_owner *owner, const char *p
     int rc = change_file_read(owner, path, &out->draft, err);
     if (rc)
         return rc;
-    rc = draft_describe(&out->draft, &out->summary, err);
+    rc = collection_known(&out->draft, &out->known, err);
+    if (!rc)
+        rc = out->known ? draft_describe(&out->draft, &out->summary, err)
+                        : describe_all(&out->draft, &out->summary, err);
     if (rc)
         collection_ceremony_close(out);
     return rc;

@@ -52,8 +52,12 @@ struct collection_progress {
 
 struct collection_ceremony {
     struct draft draft;
-    struct bytes summary; /* what changes, made from the metadata alone */
+    bool known;           /* it stands on the root that this machine trusts for the collection */
+    struct bytes summary; /* what changes, or all there is where not known; from the metadata */
 };
+/* Compares the published files that a staged change brings along with this machine's trust store,
+ * pin or policy. E_CONFLICT: they are older; E_ROLLBACK: others of the same version. E_BINDING. */
+int collection_known(const struct draft *d, bool *known, struct error *err) MUST_CHECK;
 /* Reads and verifies the file. End with collection_ceremony_close. */
 int collection_ceremony_open(const struct collection_owner *owner, const char *path,
                              struct collection_ceremony *out, struct error *err) MUST_CHECK;

@@ -86,10 +86,35 @@ init_two_of_three() {
     run bulla trust add-signature "$CHANGE" --key targets --yes
     expect 0 "role 'releases' delegated, may sign 'v\*'"
     run ! grep -q "nothing at all" <<< "$output"
-    run bulla trust publish "$CHANGE"
-    expect 0
     run bulla trust add-signature "$CHANGE" --key root --yes
     expect 2 "not a key of role"
+    run bulla trust publish "$CHANGE"
+    expect 0
+    run bulla trust add-signature "$CHANGE" --key targets --yes
+    expect 3 "stage it again"
+}
+
+# Whoever stages a change also brings what it is compared with.
+@test "a machine that does not know the collection is shown all that it signs, one that does refuses a made-up root" {
+    init_two_of_three
+    bulla sign "$C:v1" --key targets
+    CHANGE=$BATS_TEST_TMPDIR/rotate.json
+    bulla trust stage "$CHANGE" rotate "$C" targets --new-key "$BATS_TEST_TMPDIR/ann.json"
+    run bulla trust add-signature "$CHANGE" --key root --yes # it knows
+    run ! grep -q "tag 'v1'" <<< "$output"
+    run add_signature ann --yes
+    expect 0 "does not know that root: compare its keys"
+    grep -q "tag 'v1' added: sha256:" <<< "$output"
+    registry_curl -o "$BATS_TEST_TMPDIR/root.json" "/v2/own/r$BATS_TEST_NUMBER/_trust/tuf/1.root.json"
+    command bulla policy allow "$C" --root "$BATS_TEST_TMPDIR/root.json" --policy "$BATS_TEST_TMPDIR/policy.json" > /dev/null
+    run add_signature ben --yes --policy "$BATS_TEST_TMPDIR/policy.json"
+    expect 0 "targets key removed"
+    run ! grep -q "does not know" <<< "$output"
+    jq '.signatures = []' "$BATS_TEST_TMPDIR/root.json" > "$BATS_TEST_TMPDIR/other.json"
+    command bulla policy allow "$C" --root "$BATS_TEST_TMPDIR/other.json" --policy "$BATS_TEST_TMPDIR/policy.json" > /dev/null || true
+    jq --arg f "$BATS_TEST_TMPDIR/other.json" '.scopes[].root.file = $f' "$BATS_TEST_TMPDIR/policy.json" > "$BATS_TEST_TMPDIR/policy2.json"
+    run add_signature cas --yes --policy "$BATS_TEST_TMPDIR/policy2.json"
+    expect 1 "is not the one that this machine knows"
 }
 
 @test "a change that was overtaken is not published" {
