@@ -233,8 +233,10 @@ static const char run_notes[] =
     "126, 127: the command cannot be executed or does not exist; 128+N: ended by signal N.\n";
 
 static const char rotate_notes[] =
-    "ROLE is root, targets or a delegated role. The role's file is signed again by the new keys:\n"
-    "name them with --key as well, together with the keys of the role above.\n";
+    "ROLE is root, targets, a delegated role, or the name that bins share (as targets-bin). What "
+    "it\n"
+    "has signed is signed again by the new keys: name them with --key as well, together with the\n"
+    "keys of the role above.\n";
 
 static const char stage_notes[] =
     "COMMAND is init, delegate, undelegate, rotate, repair, renew, revoke or split, with its own\n"

@@ -105,7 +105,7 @@ struct change_undelegate {
 int change_undelegate(struct draft *d, void *context, struct error *err) MUST_CHECK;
 
 struct change_rotate {
-    const char *role; /* root, targets, or a delegated role */
+    const char *role; /* root, targets, a delegated role, or the name that all bins of one share */
     const struct collection_role *keys;
 };
 int change_rotate(struct draft *d, void *context, struct error *err) MUST_CHECK;

@@ -123,6 +123,43 @@ static int rotate_delegated(struct draft *d, const char *role, const struct tuf_
     return rc || !published ? rc : draft_role(d, role, from, &tree, err);
 }
 
+/* Whose bins have this prefix as their name. */
+struct bins_owner {
+    const char *prefix;
+    const char *role, *delegator; /* of the walk; NULL: nobody's */
+    const struct tuf_bins *bins;
+};
+
+static int find_bins(void *context, const char *role, const char *delegator,
+                     const struct tuf_metadata *m, struct error *err)
+{
+    (void)err;
+    struct bins_owner *o = context;
+    const struct tuf_bins *bins = m ? tuf_targets_bins(m) : NULL;
+    if (bins && strcmp(bins->prefix, o->prefix) == 0) {
+        o->role = role;
+        o->delegator = delegator;
+        o->bins = bins;
+    }
+    return OK;
+}
+
+/* All bins have the same keys, so all are signed anew. */
+static int rotate_bins(struct draft *d, const struct bins_owner *o,
+                       const struct tuf_compose_role *keys, struct error *err)
+{
+    struct js *owner = NULL, *tree = NULL;
+    char name[TUF_BIN_NAME_MAX];
+    int rc = draft_role(d, o->role, o->delegator, &owner, err);
+    if (!rc)
+        rc = tuf_edit_delegation_keys(owner, NULL, keys, err);
+    for (uint64_t i = 0; !rc && i < tuf_bins_count(o->bins); i++) {
+        tuf_bins_name(o->bins, i, name);
+        rc = draft_role(d, name, o->role, &tree, err);
+    }
+    return rc;
+}
+
 int change_rotate(struct draft *d, void *context, struct error *err)
 {
     const struct change_rotate *c = context;
@@ -131,6 +168,11 @@ int change_rotate(struct draft *d, void *context, struct error *err)
         return rotate_top_level(d, TUF_ROOT, &keys, err);
     if (strcmp(c->role, "targets") == 0)
         return rotate_top_level(d, TUF_TARGETS, &keys, err);
+    struct bins_owner owner = {.prefix = c->role};
+    const struct draft_walk walk = {.visit = find_bins, .context = &owner};
+    int rc = draft_walk(d, &walk, err);
+    if (rc || owner.role)
+        return rc ? rc : rotate_bins(d, &owner, &keys, err);
     return rotate_delegated(d, c->role, &keys, err);
 }
 

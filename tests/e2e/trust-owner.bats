@@ -212,6 +212,21 @@ vouching_role() { # REF: role that vouches
     expect 1 "is not signed in collection"
 }
 
+@test "the key of the bins is replaced by whoever delegates to them" {
+    bulla trust split "$C" --bin-key alice --bins 2 --key targets --key alice
+    bulla key generate robot
+    run bulla trust rotate "$C" targets-bin --new-key robot --key targets
+    expect 1 "needs signatures of 1 keys, 0 given"
+    run bulla trust rotate "$C" targets-bin --new-key robot --key targets --key robot
+    expect 0 "targets-bin key added"
+    run bulla verify "$C:v1"
+    expect 0
+    run bulla sign "$C:v2@$DIGEST" --key alice
+    expect 2 "not a key of role"
+    run bulla sign "$C:v2@$DIGEST" --key robot
+    expect 0
+}
+
 @test "a banned digest is refused under every tag" {
     bulla sign "$C:v2@$DIGEST" --key targets
     run bulla trust revoke "$C@$DIGEST" --key targets
