@@ -93,7 +93,7 @@ int command_trust_init(struct context *ctx, struct error *err)
 
 /* --- pin --- */
 
-static int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err)
+int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err)
 {
     CLEANUP(js_cleanup) struct js *ids = js_array_new();
     int rc = ids ? OK : fail_nomem(err);
@@ -102,23 +102,6 @@ static int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struc
     if (!rc)
         rc = js_set(o, "keyids", TAKE_PTR(ids), err);
     return rc ? rc : js_set(o, "threshold", js_int_new(keys->threshold), err);
-}
-
-static int check_other_pin(struct context *ctx, const struct reference *ref,
-                           const struct bytes *root, bool *same, struct error *err)
-{
-    CLEANUP(bytes_done) struct bytes old = BYTES_INIT;
-    struct error why = ERROR_INIT;
-    int rc = trust_pin_read(ctx->home, ref->host, ref->repository, &old, &why);
-    if (rc == E_NOTFOUND)
-        return OK;
-    if (rc)
-        return fail(err, rc, "%s", why.message);
-    *same = bytes_equal(old.data, old.len, root->data, root->len);
-    if (!*same && !option_given(&ctx->options, "replace"))
-        return fail(err, E_EXISTS, "another root is pinned for '%s/%s'; --replace replaces it",
-                    ref->host, ref->repository);
-    return OK;
 }
 
 static int say_root(struct context *ctx, const struct bytes *root, struct error *err)
@@ -138,32 +121,18 @@ static int say_root(struct context *ctx, const struct bytes *root, struct error 
     return rc ? rc : result_int(ctx, "version", tuf_metadata_version(m), err);
 }
 
-/* The newest root is what a person compares and what is pinned: its chain was verified. */
-static int newest_root(struct context *ctx, const struct reference *ref, struct bytes *out,
-                       struct error *err)
+/* What `trust pin` found out. */
+struct pinning {
+    struct bytes root;     /* the newest; its chain was verified */
+    struct bytes old;      /* pinned already; empty: none */
+    bool follows;          /* the newest root came from the pinned one */
+    struct error unlinked; /* why it did not */
+};
+
+static void pinning_done(struct pinning *p)
 {
-    struct decision decision = {.max_age_s = -1, .allow_tofu = true}, mapped;
-    struct trust_session s;
-    struct verify_options look = ctx->verify;
-    CLEANUP(cleanup_free) char *scratch = text_format("%s/trust/looking", ctx->home);
-    if (!scratch)
-        return fail_nomem(err);
-    /* Looked at in a place of its own: nothing is trusted before it was shown. */
-    look.home = scratch;
-    /* Under the name that policy gives it here: a mirror's path is not the collection's. */
-    int rc = context_policy(ctx, err);
-    if (!rc)
-        rc = policy_decide(&ctx->policy, ref, &mapped, err);
-    if (rc)
-        return rc;
-    memcpy(decision.collection, mapped.collection, sizeof decision.collection);
-    rc = trust_session_open(&look, ref, &decision, &s, err);
-    if (rc)
-        return rc;
-    const struct bytes *root = tuf_metadata_bytes(tuf_trusted_root(s.view.trusted));
-    rc = bytes_append(out, root->data, root->len, err);
-    trust_session_close(&s);
-    return rc;
+    bytes_done(&p->root);
+    bytes_done(&p->old);
 }
 
 static int forget_look(struct context *ctx, struct error *err)
@@ -176,29 +145,108 @@ static int forget_look(struct context *ctx, struct error *err)
     return rc ? rc : path_remove_tree(trust, "looking", err);
 }
 
+/* Looked at in a place of its own: nothing is trusted before it was shown. An anchor may be old
+ * (TUF 5.2): an expired collection can be pinned, and then renewed. */
+static int look_from(struct context *ctx, const struct reference *ref, const struct bytes *pin,
+                     struct bytes *out, struct error *err)
+{
+    struct decision decision = {.max_age_s = -1, .allow_tofu = true}, mapped;
+    struct trust_session s;
+    struct verify_options look = ctx->verify;
+    CLEANUP(cleanup_free) char *scratch = text_format("%s/trust/looking", ctx->home);
+    if (!scratch)
+        return fail_nomem(err);
+    look.home = scratch;
+    /* Under the name that policy gives it here: a mirror's path is not the collection's. */
+    int rc = context_policy(ctx, err);
+    if (!rc)
+        rc = policy_decide(&ctx->policy, ref, &mapped, err);
+    if (!rc)
+        rc = forget_look(ctx, err);
+    if (!rc && pin)
+        rc = trust_pin_write(scratch, ref->host, ref->repository, pin, err);
+    if (rc)
+        return rc;
+    memcpy(decision.collection, mapped.collection, sizeof decision.collection);
+    rc = trust_session_open_for_owner(&look, ref, &decision, true, &s, err);
+    if (rc)
+        return rc;
+    const struct bytes *root = tuf_metadata_bytes(tuf_trusted_root(s.view.trusted));
+    rc = bytes_append(out, root->data, root->len, err);
+    trust_session_close(&s);
+    return rc;
+}
+
+/* The newest root is what a person compares and what is pinned: its chain was verified, from the
+ * pinned root on where there is one and it leads there. */
+static int newest_root(struct context *ctx, const struct reference *ref, struct pinning *p,
+                       struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = trust_pin_read(ctx->home, ref->host, ref->repository, &p->old, &why);
+    if (rc && rc != E_NOTFOUND)
+        return fail(err, rc, "%s", why.message);
+    if (!rc) {
+        rc = look_from(ctx, ref, &p->old, &p->root, &p->unlinked);
+        p->follows = rc == OK;
+        if (!rc || rc == E_NOMEM || rc == E_NETWORK || rc == E_TLS) {
+            *err = p->unlinked;
+            return rc;
+        }
+        bytes_clear(&p->root);
+    }
+    return look_from(ctx, ref, NULL, &p->root, err);
+}
+
+static int look(struct context *ctx, const struct reference *ref, struct pinning *p,
+                struct error *err)
+{
+    struct error cleaning = ERROR_INIT;
+    int rc = newest_root(ctx, ref, p, err);
+    int swept = forget_look(ctx, &cleaning);
+    if (rc || !swept)
+        return rc;
+    *err = cleaning;
+    return swept;
+}
+
+/* The pin stays where the new root follows from it: versions that this machine knows are kept with
+ * it. */
+static int decide_pin(struct context *ctx, const struct reference *ref, const struct pinning *p,
+                      const char **said, struct error *err)
+{
+    bool replace = option_given(&ctx->options, "replace");
+    if (p->old.len && bytes_equal(p->old.data, p->old.len, p->root.data, p->root.len)) {
+        *said = "pinned already";
+        return OK;
+    }
+    if (p->follows && !replace) {
+        *said = "pinned already, by an earlier root that leads to this one,";
+        return OK;
+    }
+    if (p->old.len && !replace)
+        return fail(err, E_EXISTS,
+                    "another root is pinned for '%s/%s' and does not lead to this one (%.200s): "
+                    "ask its owners; --replace replaces it",
+                    ref->host, ref->repository, p->unlinked.message);
+    *said = "pinned";
+    return trust_pin_write(ctx->home, ref->host, ref->repository, &p->root, err);
+}
+
 int command_trust_pin(struct context *ctx, struct error *err)
 {
     struct reference ref;
-    CLEANUP(bytes_done) struct bytes root = BYTES_INIT;
-    struct error cleaning = ERROR_INIT;
-    bool same = false;
+    CLEANUP(pinning_done) struct pinning p = {.root = BYTES_INIT};
+    const char *said = NULL;
     int rc = repository_only(ctx->options.args[0], &ref, err);
-    if (rc)
-        return rc;
-    rc = newest_root(ctx, &ref, &root, err);
-    int swept = forget_look(ctx, &cleaning);
-    if (!rc && swept) {
-        *err = cleaning;
-        rc = swept;
-    }
     if (!rc)
-        rc = say_root(ctx, &root, err);
+        rc = look(ctx, &ref, &p, err);
     if (!rc)
-        rc = check_other_pin(ctx, &ref, &root, &same, err);
-    if (!rc && !same)
-        rc = trust_pin_write(ctx->home, ref.host, ref.repository, &root, err);
+        rc = say_root(ctx, &p.root, err);
     if (!rc)
-        say(ctx, "%s for %s/%s; compare the ids with their owner's",
-            same ? "pinned already" : "pinned", ref.host, ref.repository);
+        rc = decide_pin(ctx, &ref, &p, &said, err);
+    if (!rc)
+        say(ctx, "%s for %s/%s; compare the ids with their owner's", said, ref.host,
+            ref.repository);
     return rc;
 }

@@ -41,17 +41,6 @@ static int warn(struct showing *s, const char *role, const char *what, struct er
     return js_push(s->warnings, js_text_new(text), err);
 }
 
-static int keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err)
-{
-    CLEANUP(js_cleanup) struct js *ids = js_array_new();
-    int rc = ids ? OK : fail_nomem(err);
-    for (size_t i = 0; !rc && i < keys->n_ids; i++)
-        rc = js_push(ids, js_text_new(keys->ids[i].text), err);
-    if (!rc)
-        rc = js_set(o, "keyids", TAKE_PTR(ids), err);
-    return rc ? rc : js_set(o, "threshold", js_int_new(keys->threshold), err);
-}
-
 static void say_role(const struct showing *s, const char *role, const struct tuf_metadata *m,
                      const struct tuf_role_keys *keys, const char *state)
 {
@@ -78,7 +67,7 @@ static int show_role(struct showing *s, const char *role, const struct tuf_metad
         rc = js_set(o, "version", js_int_new(tuf_metadata_version(m)), err);
     if (!rc)
         rc = js_set(o, "expires", js_text_new(clock_format(tuf_metadata_expires(m), when)), err);
-    return rc ? rc : keys_to_js(keys, o, err);
+    return rc ? rc : role_keys_to_js(keys, o, err);
 }
 
 static int show_tags(const struct showing *s, const struct tuf_metadata *m, struct js **out,

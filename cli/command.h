@@ -122,6 +122,8 @@ int command_policy_show(struct context *ctx, struct error *err);
 /* Shared by push --sign and sign. */
 int sign_manifest(struct context *ctx, const struct reference *ref,
                   const struct descriptor *manifest, struct error *err) MUST_CHECK;
+/* Adds "keyids" and "threshold" to o. */
+int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err) MUST_CHECK;
 /* Prints a verdict for people and puts it into the result. */
 int show_verdict(struct context *ctx, const struct verdict *v, int code, const struct error *why,
                  struct error *err) MUST_CHECK;

@@ -33,12 +33,14 @@ struct current {
     size_t n;
     struct tuf_file *roles; /* without snapshot and timestamp; borrows from files */
     size_t n_roles;
+    struct tuf_metadata *snapshot;
 };
 
 static void current_done(struct current *c)
 {
     index_trust_files_free(c->files, c->n);
     free(c->roles);
+    tuf_metadata_free(c->snapshot);
 }
 
 static int read_current(struct index_tx *tx, const char *repository, struct current *c,
@@ -50,12 +52,14 @@ static int read_current(struct index_tx *tx, const char *repository, struct curr
     c->roles = calloc(c->n, sizeof *c->roles);
     if (!c->roles)
         return fail_nomem(err);
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; rc == 0 && i < c->n; i++) {
         const struct index_trust_file *f = &c->files[i];
-        if (strcmp(f->role, "snapshot") != 0 && strcmp(f->role, "timestamp") != 0)
+        if (strcmp(f->role, "snapshot") == 0)
+            rc = tuf_metadata_parse(TUF_SNAPSHOT, f->data.data, f->data.len, &c->snapshot, err);
+        else if (strcmp(f->role, "timestamp") != 0)
             c->roles[c->n_roles++] = (struct tuf_file){f->role, f->data.data, f->data.len};
     }
-    return 0;
+    return rc;
 }
 
 /* --- the rules --- */
@@ -83,7 +87,7 @@ static int check_added(struct index_tx *tx, const char *repository, const struct
 static int check_rules(struct index_tx *tx, const struct publication *p,
                        struct tuf_accepted **accepted, struct error *err)
 {
-    CLEANUP(current_done) struct current current = {NULL, 0, NULL, 0};
+    CLEANUP(current_done) struct current current = {.files = NULL};
     int rc = read_current(tx, p->repository, &current, err);
     if (rc == 0 && current.n_roles == 0 && !p->may_found)
         rc = fail(err, E_DENIED, "the first root of a repository needs the right 'admin'");
@@ -92,7 +96,8 @@ static int check_rules(struct index_tx *tx, const struct publication *p,
                                            .current = current.roles,
                                            .n_current = current.n_roles,
                                            .changes = p->changes,
-                                           .n_changes = p->n_changes};
+                                           .n_changes = p->n_changes,
+                                           .snapshot = current.snapshot};
     if (rc == 0)
         rc = tuf_accept(&input, accepted, err);
     return rc == 0 ? check_added(tx, p->repository, *accepted, err) : rc;

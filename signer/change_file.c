@@ -191,7 +191,7 @@ static int check_base(const struct draft *d, struct error *err)
         const struct bytes *b = tuf_metadata_bytes(d->base[i].metadata);
         files[i] = (struct tuf_file){d->base[i].role, b->data, b->len};
     }
-    struct tuf_accept_input in = {d->collection, d->now_s, files, d->n_base, NULL, 0};
+    struct tuf_accept_input in = {d->collection, d->now_s, files, d->n_base, NULL, 0, NULL};
     int rc = d->n_base ? tuf_accept(&in, &accepted, err) : OK;
     if (rc)
         return wrap(err, rc, "the published files it stands on");
@@ -266,15 +266,17 @@ static int check_file(const struct draft *d, const struct draft_file *f, struct 
 {
     const struct tuf_metadata *m = f->after;
     const char *collection = tuf_metadata_collection(m), *role = tuf_metadata_role(m);
-    int64_t wanted = f->before ? tuf_metadata_version(f->before) + 1 : 1;
+    int64_t is = tuf_metadata_version(m);
+    /* A role without a file may have had one before it was taken back: the registry knows. */
+    int64_t wanted = f->before ? tuf_metadata_version(f->before) + 1 : f->delegator ? is : 1;
     if (!collection || strcmp(collection, d->collection) != 0)
         return fail(err, E_BINDING, "'%s' is not for collection '%s'", f->role, d->collection);
     if (tuf_metadata_type(m) == TUF_TARGETS && (!role || strcmp(role, f->role) != 0))
         return fail(err, E_BINDING, "metadata of role '%s' is given as '%s'", role ? role : "?",
                     f->role);
-    if (tuf_metadata_version(m) != wanted)
+    if (is != wanted)
         return fail(err, E_CONFLICT, "'%s' has version %" PRId64 ", it must be %" PRId64, f->role,
-                    tuf_metadata_version(m), wanted);
+                    is, wanted);
     return OK;
 }
 

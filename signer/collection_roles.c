@@ -43,20 +43,28 @@ int change_delegate(struct draft *d, void *context, struct error *err)
     const struct change_delegate *c = context;
     const char *from = c->from ? c->from : "targets";
     const struct tuf_metadata *published = NULL;
-    struct js *tree = NULL;
+    struct js *tree = NULL, *empty = NULL;
     struct tuf_compose_delegation delegation = {.name = c->role,
                                                 .role = compose_role(c->keys),
                                                 .terminating = c->terminating,
                                                 .paths = c->patterns,
                                                 .n_paths = c->n_patterns};
+    bool gone = false;
     int rc = draft_published(d, from, &published, NULL, err);
     if (!rc)
         rc = check_new_role(published, c, err);
     if (!rc)
+        rc = draft_has_gone(d, c->role, &gone, err);
+    if (!rc)
         rc = draft_role(d, from, NULL, &tree, err);
     if (!rc)
         rc = tuf_compose_delegation(tree, &delegation, err);
-    return rc || !c->first ? rc : tuf_edit_delegation_first(tree, c->role, err);
+    if (!rc && c->first)
+        rc = tuf_edit_delegation_first(tree, c->role, err);
+    /* The file of an earlier role of that name would count again, with all its tags. */
+    if (!rc && gone)
+        rc = draft_role(d, c->role, from, &empty, err);
+    return rc;
 }
 
 /* --- undelegate --- */

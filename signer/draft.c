@@ -120,13 +120,22 @@ int64_t draft_expiry(const struct draft *d, enum tuf_type type)
     return d->now_s + (d->lifetime_s ? d->lifetime_s : usual);
 }
 
+/* A role that was delegated once and taken back goes on where it was: its name never left the
+ * snapshot (TUF 5.5.5). */
+static int64_t first_version(const struct draft *d, const char *role)
+{
+    const struct tuf_meta *gone = d->connected ? tuf_trusted_wanted(view(d), role) : NULL;
+    return gone ? gone->version + 1 : 1;
+}
+
 static int next_tree(const struct draft *d, enum tuf_type type, struct draft_file *f,
                      struct error *err)
 {
     char when[CLOCK_TEXT_MAX];
     int64_t expires = draft_expiry(d, type);
     if (!f->before)
-        return tuf_compose(type, d->collection, f->role, 1, d->now_s, expires, &f->tree, err);
+        return tuf_compose(type, d->collection, f->role, first_version(d, f->role), d->now_s,
+                           expires, &f->tree, err);
     f->tree = js_dup(tuf_metadata_signed(f->before));
     if (!f->tree)
         return fail_nomem(err);
@@ -166,6 +175,12 @@ int draft_root(struct draft *d, struct js **tree, struct error *err)
     return OK;
 }
 
+static bool delegates(const struct draft *d, const char *delegator, const char *role)
+{
+    const struct tuf_metadata *m = tuf_trusted_targets(view(d), delegator);
+    return m && tuf_targets_authority(m, role);
+}
+
 int draft_role(struct draft *d, const char *role, const char *delegator, struct js **tree,
                struct error *err)
 {
@@ -176,10 +191,11 @@ int draft_role(struct draft *d, const char *role, const char *delegator, struct 
         return OK;
     }
     int rc = OK;
-    if (d->connected)
-        rc = delegator ? draft_fetch(d, role, delegator, &before, err)
-                       : draft_published(d, role, &before, &delegator, err);
-    else
+    if (d->connected && !delegator)
+        rc = draft_published(d, role, &before, &delegator, err);
+    else if (d->connected && delegates(d, delegator, role))
+        rc = draft_fetch(d, role, delegator, &before, err);
+    else if (!d->connected)
         before = find_base(d, role);
     return rc ? rc : add_file(d, TUF_TARGETS, role, delegator, before, tree, err);
 }

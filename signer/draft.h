@@ -68,7 +68,8 @@ int draft_reset(struct draft *d, struct error *err) MUST_CHECK;
 /* The next version's tree of a file, opened on the first call; owned by the draft. */
 int draft_root(struct draft *d, struct js **tree, struct error *err) MUST_CHECK;
 /* delegator NULL: "targets", or wherever the published metadata delegates the role. E_USAGE: there
- * is no such role. */
+ * is no such role. What the published delegator does not name begins empty, behind the last version
+ * that was ever published under that name. */
 int draft_role(struct draft *d, const char *role, const char *delegator, struct js **tree,
                struct error *err) MUST_CHECK;
 /* The published file of a role, NULL where it was never signed; *delegator (may be NULL) is set to
@@ -79,6 +80,8 @@ int draft_published(struct draft *d, const char *role, const struct tuf_metadata
  * does not list it. */
 int draft_fetch(struct draft *d, const char *role, const char *delegator,
                 const struct tuf_metadata **out, struct error *err) MUST_CHECK;
+/* Whether a role of that name was published that nothing delegates to any more. */
+int draft_has_gone(struct draft *d, const char *role, bool *out, struct error *err) MUST_CHECK;
 /* When a file of this type expires that is signed now. */
 int64_t draft_expiry(const struct draft *d, enum tuf_type type);
 /* Visits every role that can be reached, delegators first. A large collection has thousands of

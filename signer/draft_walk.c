@@ -142,6 +142,19 @@ static int look(void *context, const char *role, const char *delegator,
     return E_INTERRUPTED; /* ends the walk */
 }
 
+int draft_has_gone(struct draft *d, const char *role, bool *out, struct error *err)
+{
+    struct wanted wanted = {.role = role};
+    const struct draft_walk walk = {.visit = look, .context = &wanted};
+    *out = false;
+    if (!tuf_trusted_wanted(view(d), role))
+        return OK;
+    struct error why = ERROR_INIT;
+    int rc = draft_walk(d, &walk, &why);
+    *out = !rc; /* all of it was seen, and it was not there */
+    return rc && !wanted.found ? fail(err, rc, "%s", why.message) : OK;
+}
+
 int draft_published(struct draft *d, const char *role, const struct tuf_metadata **out,
                     const char **delegator, struct error *err)
 {

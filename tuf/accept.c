@@ -183,13 +183,17 @@ static int check_delegations(const struct tuf_metadata *m, struct error *err)
 }
 
 /* Version first: who was overtaken shall hear that (409), not that old keys no longer count. */
-static int check_version(struct slot *slot, enum tuf_type type, struct error *err)
+static int check_version(const struct accept *a, struct slot *slot, enum tuf_type type,
+                         struct error *err)
 {
     int rc = parse_before(slot, type, err);
     if (rc)
         return rc;
-    int64_t wanted = slot->before ? tuf_metadata_version(slot->before) + 1 : 1;
-    int64_t is = tuf_metadata_version(slot->after);
+    /* Names never leave a snapshot (TUF 5.5.5), whatever became of their delegation. */
+    const struct tuf_meta *listed =
+        a->in->snapshot ? tuf_snapshot_find(a->in->snapshot, slot->role) : NULL;
+    int64_t last = slot->before ? tuf_metadata_version(slot->before) : listed ? listed->version : 0;
+    int64_t is = tuf_metadata_version(slot->after), wanted = last + 1;
     if (is != wanted)
         return fail(err, E_CONFLICT, "'%s' has version %" PRId64 ", it must be %" PRId64,
                     slot->role, is, wanted);
@@ -234,7 +238,7 @@ static int check_root(struct accept *a, struct slot *slot, struct error *err)
 {
     int rc = parse_after(slot, TUF_ROOT, err);
     if (!rc && slot->change)
-        rc = check_version(slot, TUF_ROOT, err);
+        rc = check_version(a, slot, TUF_ROOT, err);
     if (!rc && slot->change)
         rc = check_new_root(slot, err);
     if (rc)
@@ -331,7 +335,7 @@ static int reach(struct accept *a, struct slot *slot, const char *name, struct e
         return fail(err, E_LIMIT, "more than %u roles", MAX_ROLES);
     int rc = parse_after(slot, TUF_TARGETS, err);
     if (!rc && slot->change)
-        rc = check_version(slot, TUF_TARGETS, err);
+        rc = check_version(a, slot, TUF_TARGETS, err);
     if (!rc)
         rc = check_file(a, slot, err);
     if (!rc && slot->change)

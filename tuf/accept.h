@@ -28,6 +28,9 @@ struct tuf_accept_input {
     const struct tuf_file
         *changes; /* root, targets, delegated roles; never snapshot or timestamp */
     size_t n_changes;
+    /* The published snapshot, NULL: not looked at. A role that it lists and that has no current
+     * file goes on from the version there. */
+    const struct tuf_metadata *snapshot;
 };
 
 /* An accepted change: parsed files and what follows from them. Heap, owned by the caller. */

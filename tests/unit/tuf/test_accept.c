@@ -9,6 +9,7 @@ static struct toy_repo repo;
 static struct bytes published[TOY_MAX_ROLES];
 static char published_names[TOY_MAX_ROLES][256];
 static size_t n_published;
+static const struct tuf_metadata *snapshot; /* NULL: not given */
 
 #define ROOT    (&repo.roles[TUF_ROOT])
 #define TARGETS (&repo.roles[TUF_TARGETS])
@@ -63,7 +64,7 @@ static int upload(const char *list, struct tuf_accepted **out, struct error *err
         struct toy_role *role = toy_role(&repo, name);
         changes[n++] = (struct tuf_file){role->name, role->file.data, role->file.len};
     }
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_published, changes, n};
+    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_published, changes, n, snapshot};
     return tuf_accept(&in, out, err);
 }
 
@@ -196,7 +197,7 @@ static void test_too_many_files(void **state)
     struct tuf_file many[TUF_MAX_CHANGES + 1];
     for (size_t i = 0; i <= TUF_MAX_CHANGES; i++)
         many[i] = (struct tuf_file){"targets", "{}", 2};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, NULL, 0, many, TUF_MAX_CHANGES + 1};
+    struct tuf_accept_input in = {COLLECTION, TOY_NOW, NULL, 0, many, TUF_MAX_CHANGES + 1, NULL};
     struct tuf_accepted *a = NULL;
     assert_int_equal(tuf_accept(&in, &a, NULL), E_LIMIT);
     assert_null(a);
@@ -501,6 +502,32 @@ static void test_role_without_delegation_is_dropped_and_keeps_its_version(void *
     assert_int_equal(b->n_added, 1);
 }
 
+/* Where the old file is not at hand any more, the snapshot still says how far it came. */
+static void test_role_that_was_gone_goes_on_behind_the_snapshot(void **state)
+{
+    (void)state;
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    struct toy_role *alice = toy_role_add(&repo, TUF_TARGETS, "alice", 1);
+    publish_only("root targets");
+    toy_delegate(&repo, "targets", "alice", "a-*", false);
+    next(TARGETS);
+    next(alice);
+    next(alice);
+    toy_publish(&repo);
+    const struct bytes *file = &repo.roles[TUF_SNAPSHOT].file;
+    toy_ok(tuf_metadata_parse(TUF_SNAPSHOT, file->data, file->len, &m, err));
+    assert_int_equal(tuf_snapshot_find(m, "alice")->version, 3);
+    snapshot = m;
+    refused("targets alice", E_CONFLICT); /* 3 is taken */
+    toy_set_int(alice, "version", 1);
+    toy_sign(alice);
+    refused("targets alice", E_CONFLICT);
+    toy_set_int(alice, "version", 4);
+    toy_sign(alice);
+    publish_only("targets alice");
+    snapshot = NULL;
+}
+
 static void test_new_delegated_keys_need_a_new_file(void **state)
 {
     (void)state;
@@ -629,6 +656,7 @@ int main(void)
         CASE(test_role_swap),
         CASE(test_expired_neighbours_do_not_matter),
         CASE(test_role_without_delegation_is_dropped_and_keeps_its_version),
+        CASE(test_role_that_was_gone_goes_on_behind_the_snapshot),
         CASE(test_new_delegated_keys_need_a_new_file),
         CASE(test_second_delegation_must_agree),
         CASE(test_delegation_that_could_never_verify),

@@ -253,7 +253,7 @@ static int upload(const char *const *names, size_t n, const char *const *current
     for (size_t i = 0; i < n_current; i++)
         current[i] =
             (struct tuf_file){current_names[i], FILE_OF(toy_role(&repo, current_names[i]))};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_current, changes, n};
+    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_current, changes, n, NULL};
     return tuf_accept(&in, out, &err);
 }
 
@@ -289,7 +289,7 @@ static void test_one_bin_is_published_alone(void **state)
     toy_bump(bin);
     toy_sign(bin);
     struct tuf_file change = {"all-1", FILE_OF(bin)};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, 4, &change, 1};
+    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, 4, &change, 1, NULL};
     CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *a = NULL;
     toy_ok(tuf_accept(&in, &a, err));
     assert_int_equal(a->n_added, 1);
