@@ -147,8 +147,10 @@ static int verify(struct index_tx *tx, const struct storing *s, struct error *er
     CLEANUP(tuf_trusted_cleanup) struct tuf_trusted *t = NULL;
     bool changed = false;
     int rc = trust_root(tx, s, &t, err);
-    if (rc == 0)
+    if (rc == 0) {
+        tuf_trusted_ignore_root_expiry(t);
         rc = tuf_trusted_finish_root(t, err);
+    }
     if (rc == 0)
         rc = load_published(tx, s, t, err);
     if (rc == 0)

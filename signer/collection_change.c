@@ -119,6 +119,20 @@ static int stage(struct applying *a, struct error *err)
     return rc ? rc : change_file_write(&a->draft, p->stage_file, true, err);
 }
 
+/* No client takes anything under an expired root: said before anybody types a passphrase. */
+static int check_root(const struct draft *d, struct error *err)
+{
+    const struct tuf_metadata *root = tuf_trusted_root(d->session.view.trusted);
+    char when[CLOCK_TEXT_MAX];
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->files[i].role, "root") == 0)
+            return OK;
+    if (tuf_metadata_expires(root) > d->now_s)
+        return OK;
+    return fail(err, E_EXPIRED, "root expired at %s: first 'bulla trust renew %s/%s root'",
+                clock_format(tuf_metadata_expires(root), when), d->ref.host, d->ref.repository);
+}
+
 static int apply_once(struct applying *a, struct error *err)
 {
     int rc = a->change(&a->draft, a->context, err);
@@ -126,7 +140,9 @@ static int apply_once(struct applying *a, struct error *err)
     a->out->nothing = a->draft.n == 0;
     if (rc || a->out->nothing)
         return rc;
-    rc = draft_compile(&a->draft, err);
+    rc = check_root(&a->draft, err);
+    if (!rc)
+        rc = draft_compile(&a->draft, err);
     if (!rc)
         rc = draft_describe(&a->draft, &a->out->summary, err);
     if (!rc && a->publish->stage_file)
@@ -174,9 +190,9 @@ static int check_newest(const struct applying *a, struct error *err)
     if (!a->publish->needs_history || a->draft.session.had_history)
         return OK;
     return fail(err, E_NO_TRUST,
-                "this machine has not seen collection '%s' before and cannot tell whether the "
-                "registry shows its newest state: compare 'bulla trust show' with what its owners "
-                "know, then repeat with --without-history",
+                "this machine has not published in collection '%s' before and cannot tell whether "
+                "the registry shows its newest state: compare 'bulla trust show' with what its "
+                "owners know, then repeat with --without-history",
                 a->draft.session.collection);
 }
 

@@ -224,6 +224,9 @@ static const struct tuf_metadata *root_after(const struct draft *d)
     return f ? f->after : published_root(d);
 }
 
+/* Nobody else can sign for these. */
+#define ROOT_IN_FORCE "root (keys in force)"
+
 static void add_authority(struct draft_file *f, const char *name, const struct tuf_keys *keys,
                           const struct tuf_role_keys *role)
 {
@@ -236,7 +239,7 @@ static int find_authorities(const struct draft *d, struct draft_file *f, struct 
     f->n_authorities = 0;
     if (strcmp(f->role, "root") == 0) { /* TUF 5.3.4 */
         if (f->before)
-            add_authority(f, "root (keys in force)", tuf_root_keys(f->before),
+            add_authority(f, ROOT_IN_FORCE, tuf_root_keys(f->before),
                           tuf_root_role(f->before, TUF_ROOT));
         add_authority(f, "root (new keys)", tuf_root_keys(root), tuf_root_role(root, TUF_ROOT));
         return OK;
@@ -394,8 +397,12 @@ int draft_check_signatures(const struct draft *d, struct error *err)
                 return fail(err, E_SIGNATURE,
                             "role '%s' needs signatures of %" PRId64
                             " keys, %zu given; name more with --key, or 'bulla trust "
-                            "add-signature' adds them to a staged change",
-                            a->name, a->role->threshold, n);
+                            "add-signature' adds them to a staged change%s",
+                            a->name, a->role->threshold, n,
+                            strcmp(a->name, ROOT_IN_FORCE) == 0
+                                ? "; where fewer are left, only a new collection with a new "
+                                  "anchor helps"
+                                : "");
         }
     return OK;
 }
@@ -479,6 +486,8 @@ int draft_publish_on(struct draft *d, struct draft *connected, struct error *err
     if (rc)
         return rc;
     rc = confirm(d, connected, err);
+    if (!rc)
+        rc = trust_store_note_published(connected->session.store, err);
     /* What was published is not undone by a second try. */
     return rc == E_CONFLICT ? fail(err, E_INTERNAL, "%s", err->message) : rc;
 }
@@ -505,7 +514,9 @@ int draft_publish_first(struct draft *d, struct error *err)
     draft_begin(d->owner, &d->ref, &now);
     memcpy(decision.collection, d->collection, sizeof decision.collection);
     rc = trust_session_open(d->owner->verify, &d->ref, &decision, &now.session, err);
-    if (!rc)
+    if (!rc) {
+        rc = trust_store_note_published(now.session.store, err);
         trust_session_close(&now.session);
+    }
     return wrap(err, rc, "published, but not as a verifier needs it");
 }

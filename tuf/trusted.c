@@ -35,6 +35,11 @@ void tuf_trusted_ignore_expiry(struct tuf_trusted *t)
     t->ignore_expiry = true;
 }
 
+void tuf_trusted_ignore_root_expiry(struct tuf_trusted *t)
+{
+    t->ignore_root_expiry = true;
+}
+
 int tuf_trusted_new(const struct tuf_trusted_options *options, const void *root, size_t len,
                     struct tuf_trusted **out, struct error *err)
 {
@@ -153,7 +158,7 @@ int tuf_trusted_update_root(struct tuf_trusted *t, const void *data, size_t len,
 int tuf_trusted_finish_root(struct tuf_trusted *t, struct error *err)
 {
     /* C9, TUF 5.3.10 */
-    int rc = check_expiry(t, t->root, "root", err);
+    int rc = t->ignore_root_expiry ? OK : check_expiry(t, t->root, "root", err);
     if (!rc)
         t->root_final = true;
     return rc;
@@ -269,7 +274,7 @@ int tuf_trusted_use_loaded_timestamp(struct tuf_trusted *t, int64_t grace_s, str
         return rc;
     if (grace_s < 0 || __builtin_add_overflow(t->timestamp->expires, grace_s, &until))
         return fail(err, E_INVALID, "grace of %" PRId64 " s is out of range", grace_s);
-    if (until <= t->now_s)
+    if (until <= t->now_s && !t->ignore_expiry)
         return fail(err, E_EXPIRED, "stored timestamp expired at %s",
                     clock_format(t->timestamp->expires, text));
     t->timestamp_current = true;

@@ -29,6 +29,9 @@ int tuf_trusted_new(const struct tuf_trusted_options *options, const void *root,
 /* For owners, who renew what has expired; everything else is checked as ever. Never for a verdict.
  */
 void tuf_trusted_ignore_expiry(struct tuf_trusted *t);
+/* For a repository: its timestamps stay fresh under an expired root, so that whoever repairs it
+ * sees the newest state. Never for a verdict. */
+void tuf_trusted_ignore_root_expiry(struct tuf_trusted *t);
 void tuf_trusted_free(struct tuf_trusted *t);
 void tuf_trusted_cleanup(struct tuf_trusted **t);
 

@@ -21,7 +21,7 @@ struct trusted_role {
 
 struct tuf_trusted {
     int64_t now_s;
-    bool ignore_expiry;
+    bool ignore_expiry, ignore_root_expiry;
     char *collection;
     struct tuf_metadata *root;
     size_t n_rotations;

@@ -134,7 +134,7 @@ static int open_session(const struct verify_options *options, const struct refer
     if (!rc)
         rc = open_store(s, err);
     if (!rc) {
-        s->had_history = trust_store_last_success(s->store) != 0;
+        s->had_history = trust_store_was_published(s->store);
         rc = refresh(s, decision, options->reuse_recent && !s->for_owner, err);
     }
     if (!rc && s->anchor.origin == ANCHOR_TOFU)

@@ -178,6 +178,18 @@ int trust_store_note_success(struct trust_store *s, int64_t now_s, struct error 
     return file_write_atomic(s->folder, "last-success", text, (size_t)n, 0600, err);
 }
 
+bool trust_store_was_published(struct trust_store *s)
+{
+    return faccessat(s->folder, "published", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int trust_store_note_published(struct trust_store *s, struct error *err)
+{
+    return trust_store_was_published(s)
+               ? OK
+               : file_write_atomic(s->folder, "published", "", 0, 0600, err);
+}
+
 static int pin_folder(const char *host, const char *repository, char out[STATE_FOLDER_MAX],
                       struct error *err)
 {

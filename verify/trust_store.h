@@ -2,7 +2,8 @@
  * Trust state on disk: what a client remembers of one collection, and pinned roots.
  *
  * HOME/trust/state/<anchor id>/<collection>/_/ holds root.json, timestamp.json, snapshot.json,
- * <role>.json (exact bytes, each replaced atomically), roots/<N>.json (the chain) and last-success.
+ * <role>.json (exact bytes, each replaced atomically), roots/<N>.json (the chain), last-success and
+ * published.
  * State is keyed by (anchor, collection), never by name alone. An open store holds a lock: two
  * processes refresh one after the other.
  */
@@ -36,6 +37,10 @@ int trust_store_write_root(struct trust_store *s, int64_t version, const struct 
 /* Time of the last complete refresh, 0 where there was none. */
 int64_t trust_store_last_success(struct trust_store *s);
 int trust_store_note_success(struct trust_store *s, int64_t now_s, struct error *err) MUST_CHECK;
+/* That this machine has published in the collection: its state is then more than what a registry
+ * once said. */
+bool trust_store_was_published(struct trust_store *s);
+int trust_store_note_published(struct trust_store *s, struct error *err) MUST_CHECK;
 
 /* Pinned root of a location (host/repository). E_NOTFOUND: none. */
 int trust_pin_read(const char *home, const char *host, const char *repository, struct bytes *out,

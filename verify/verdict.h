@@ -78,7 +78,7 @@ struct trust_session {
     struct reference ref;
     bool for_owner;   /* expiry is not judged */
     bool must_ask;    /* only what the registry says now counts */
-    bool had_history; /* this machine knew the collection before */
+    bool had_history; /* this machine published in the collection before */
 };
 /* Resolves the anchor, refreshes, leaves everything open. decision: from policy_decide. */
 int trust_session_open(const struct verify_options *options, const struct reference *ref,

@@ -72,6 +72,32 @@ vouching_role() { # REF: role that vouches
     expect 2 "not delegated"
 }
 
+@test "a role name that was used before begins empty, behind its last version, with its new keys" {
+    command bulla key generate bob > /dev/null
+    bulla trust delegate "$C" releases --role-key alice --tags 'v*' --key targets
+    bulla sign "$C:v2@$DIGEST" --role releases --key alice
+    cp -a "$BULLA_HOME" "$BATS_TEST_TMPDIR/elsewhere" # knows version 1
+    bulla trust undelegate "$C" releases --key targets
+    run bulla trust delegate "$C" releases --role-key bob --tags 'v*' --key targets
+    expect 1 "role 'releases' needs signatures"
+    run bulla trust delegate "$C" releases --role-key bob --tags 'v*' --key targets --key bob
+    expect 0 "releases: version 2"
+    run bulla verify "$C:v2"
+    expect 1 "is not signed in collection"
+    bulla sign "$C:v3@$DIGEST" --role releases --key bob
+    run bulla verify "$C:v3" --home "$BATS_TEST_TMPDIR/elsewhere"
+    expect 0 "role *releases"
+    # The same keys again do not bring back what they once signed; several can sign it in a ceremony.
+    bulla trust undelegate "$C" releases --key targets
+    bulla trust stage "$BATS_TEST_TMPDIR/change" delegate "$C" releases --role-key bob --tags 'v*' --key targets
+    run bulla trust publish "$BATS_TEST_TMPDIR/change"
+    expect 1 "role 'releases' needs signatures"
+    bulla trust add-signature "$BATS_TEST_TMPDIR/change" --key bob --yes
+    bulla trust publish "$BATS_TEST_TMPDIR/change"
+    run bulla verify "$C:v3"
+    expect 1 "is not signed in collection"
+}
+
 @test "a threshold of a delegated role must be reached" {
     command bulla key generate bob > /dev/null
     bulla trust delegate "$C" both --role-key alice --role-key bob --tags '*' --key targets
@@ -105,6 +131,30 @@ vouching_role() { # REF: role that vouches
     expect 0 "root: version 2 -> 3"
     run bulla verify "$C:v1" --home "$BATS_TEST_TMPDIR/elsewhere"
     expect 0
+}
+
+@test "pin: a root that the pinned one leads to needs no word, another one --replace" {
+    local at="$BATS_TEST_TMPDIR/at"
+    command bulla key generate root2 > /dev/null
+    run bulla trust pin "$C" --home "$at"
+    expect 0 "^pinned for"
+    bulla trust rotate "$C" root --new-key root2 --key root --key root2
+    run bulla trust pin "$C" --home "$at"
+    expect 0 "pinned already, by an earlier root that leads to this one"
+    run bulla trust pin "$C" --home "$at" --replace
+    expect 0 "^pinned for"
+    run bulla trust pin "$C" --home "$at"
+    expect 0 "^pinned already for"
+    # The root of something else.
+    cp "$at/trust/pins/$C/_/root.json" "$BATS_TEST_TMPDIR/good"
+    bulla trust pin "$REGISTRY_HOST/acme/app" --home "$at"
+    cp "$at/trust/pins/$REGISTRY_HOST/acme/app/_/root.json" "$at/trust/pins/$C/_/root.json"
+    run bulla trust pin "$C" --home "$at"
+    expect 3 "another root is pinned .* does not lead to this one"
+    run bulla trust pin "$C" --home "$at" --replace
+    expect 0 "^pinned for"
+    cmp "$at/trust/pins/$C/_/root.json" "$BATS_TEST_TMPDIR/good"
+    [[ ! -e $at/trust/looking ]]
 }
 
 @test "rotate a delegated role: its tags are signed again by the new key" {
@@ -141,7 +191,7 @@ vouching_role() { # REF: role that vouches
     expect 2 "by itself"
     rm -rf "$BULLA_HOME/trust/state"
     run bulla trust renew "$C" targets --key targets
-    expect 3 "has not seen collection"
+    expect 3 "has not published in collection"
     run bulla trust renew "$C" targets --key targets --without-history
     expect 0
 }
