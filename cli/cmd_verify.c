@@ -22,7 +22,8 @@ int show_verdict(struct context *ctx, const struct verdict *v, int code, const s
     char text[REFERENCE_TEXT_MAX], when[CLOCK_TEXT_MAX], digest[DIGEST_TEXT_MAX];
     static const char *const origins[] = {"policy", "pin", "first use"};
     if (!code) {
-        say(ctx, "valid      %s", reference_format(&v->ref, text));
+        say(ctx, v->superseded ? "superseded %s" : "valid      %s",
+            reference_format(&v->ref, text));
         say(ctx, "digest     %s", digest_format(&v->manifest.digest, digest));
         say(ctx, "collection %s  (anchor: %s)", v->collection, origins[v->anchor]);
         say(ctx, "role       %s", v->role);
@@ -70,7 +71,12 @@ int command_verify(struct context *ctx, struct error *err)
     CLEANUP(bundle_cleanup) struct bundle *bundle = NULL;
     struct reference ref;
     struct verdict verdict;
-    int rc = open_what(ctx, ctx->options.args[0], &bundle, &ref, err);
+    struct digest recorded;
+    const char *digest = option_text(&ctx->options, "recorded");
+    int rc = digest ? digest_parse_text(digest, &recorded, NULL) : OK;
+    if (rc)
+        return fail(err, E_USAGE, "--recorded '%s' is no digest (sha256:…)", digest);
+    rc = open_what(ctx, ctx->options.args[0], &bundle, &ref, err);
     if (!rc)
         rc = context_policy(ctx, err);
     if (rc)
@@ -78,12 +84,14 @@ int command_verify(struct context *ctx, struct error *err)
     ctx->verify.tofu = option_given(&ctx->options, "tofu");
     ctx->verify.look_at_registry_tag = true;
     ctx->verify.bundle = bundle;
+    ctx->verify.recorded = digest ? &recorded : NULL;
     ctx->verify.progress = ctx->progress;
     int code = verify_reference(&ctx->verify, &ref, &verdict, err);
     struct error why = *err, printing = ERROR_INIT;
     rc = show_verdict(ctx, &verdict, code, &why, &printing);
     verdict_done(&verdict);
     ctx->verify.bundle = NULL;
+    ctx->verify.recorded = NULL;
     if (rc)
         *err = printing;
     else if (code)

@@ -150,6 +150,7 @@ static const struct option_spec pin_options[] = {
 
 static const struct option_spec verify_options[] = {
     {"tofu", 0, OPTION_FLAG, NULL, "trust and pin the registry's root at first use"},
+    {"recorded", 0, OPTION_TEXT, "DIGEST", "may what was started from this digest go on?"},
     OPTIONS_END,
 };
 
@@ -210,7 +211,9 @@ static const char load_notes[] =
 
 static const char verify_notes[] =
     "BUNDLE is a file that 'bulla save' wrote: a name without '/', or one that starts with '/' or\n"
-    "'.', as in ./app.bundle. It is judged without network.\n";
+    "'.', as in ./app.bundle. It is judged without network.\n"
+    "With --recorded: 0 where the tag still means DIGEST, or where it was superseded and policy\n"
+    "allows that; 1 where it was revoked, banned, or superseded under 'superseded: refuse'.\n";
 
 static const char login_notes[] =
     "Writes REGISTRY_AUTH_FILE or the auth.json that podman and skopeo use, or hands the password\n"

@@ -52,6 +52,8 @@ struct tuf_keys {
     struct tuf_key *items;
     size_t n;
 };
+/* NULL where the table has no such id. */
+const struct tuf_key *tuf_keys_find(const struct tuf_keys *keys, const struct key_id *id);
 
 /* meta entry of timestamp and snapshot. */
 struct tuf_meta {

@@ -81,8 +81,6 @@ int tuf_check_text(const char *text, size_t max, const char *what, struct error 
 /* {"<id>": key object…}. */
 int tuf_keys_parse(const struct js *object, struct tuf_keys *out, struct error *err) MUST_CHECK;
 void tuf_keys_done(struct tuf_keys *keys);
-/* NULL where the table has no such id. */
-const struct tuf_key *tuf_keys_find(const struct tuf_keys *keys, const struct key_id *id);
 /* {"keyids": […], "threshold": n}; other members are left alone. */
 int tuf_role_keys_parse(const struct js *object, struct tuf_role_keys *out,
                         struct error *err) MUST_CHECK;

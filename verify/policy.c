@@ -157,16 +157,23 @@ static bool any_glob(char *const *list, const char *tag)
     return false;
 }
 
-/* Tag rules never permit a reference without a tag: design "Policy". */
-static bool tag_allowed(const struct policy_scope *scope, const char *tag)
+/*
+ * A reference without a tag is the signed target "sha256:<hex>". Rules for tags never permit it
+ * implicitly ("*" does not mean it): only a pattern that begins with the algorithm does.
+ */
+bool policy_tag_allowed(const struct policy_scope *scope, const struct reference *ref)
 {
-    if (!scope->tags_allow && !scope->tags_deny)
-        return true;
-    if (!*tag)
-        return !scope->tags_allow;
-    if (scope->tags_deny && any_glob(scope->tags_deny, tag))
+    char text[DIGEST_TEXT_MAX];
+    const char *name = *ref->tag ? ref->tag : digest_format(&ref->digest, text);
+    if (scope->tags_deny && any_glob(scope->tags_deny, name))
         return false;
-    return !scope->tags_allow || any_glob(scope->tags_allow, tag);
+    if (!scope->tags_allow || *ref->tag)
+        return !scope->tags_allow || any_glob(scope->tags_allow, name);
+    for (char *const *p = scope->tags_allow; *p; p++)
+        if (strchr(*p, ':') && strncmp(*p, name, (size_t)(strchr(*p, ':') - *p) + 1) == 0 &&
+            policy_glob(*p, name))
+            return true;
+    return false;
 }
 
 /* "acme/" replaces the scope's path and the rest is appended; without the slash the scope must be
@@ -213,11 +220,11 @@ static int apply_scope(const struct policy *p, size_t i, const struct policy_sco
 {
     /* Only the system file may choose anchor and collection where it has a scope. */
     bool binds = out->n_scopes == 0 || p->is_system[i];
-    if (!binds && (scope->collection || scope->has_anchor) &&
-        (out->scopes[0]->collection || out->scopes[0]->has_anchor))
+    if (!binds && (scope->collection || scope->has_anchor))
         return fail(err, E_POLICY,
-                    "policy '%s': 'collection' and 'root' for '%s' belong to the system's policy",
-                    p->paths[i], scope->name);
+                    "policy '%s': only the system's policy may set 'collection' and 'root' where "
+                    "it has a scope ('%s'); take them out of scope '%s'",
+                    p->paths[i], out->scopes[0]->name, scope->name);
     if (scope->collection) {
         int rc = map_collection(scope, ref, out->collection, sizeof out->collection, err);
         if (rc)
@@ -227,12 +234,13 @@ static int apply_scope(const struct policy *p, size_t i, const struct policy_sco
         out->anchor = &scope->anchor;
     narrow(scope, out->n_scopes == 0, out);
     out->scopes[out->n_scopes++] = scope;
-    if (!tag_allowed(scope, ref->tag)) {
+    if (!policy_tag_allowed(scope, ref)) {
         out->allowed = false;
         out->denied = true;
         (void)snprintf(out->reason, sizeof out->reason,
-                       "policy '%s' does not allow tag '%s' in scope '%s'", p->paths[i],
-                       *ref->tag ? ref->tag : "(none)", scope->name);
+                       "policy '%.90s' does not allow %s%.60s%s in scope '%.60s'", p->paths[i],
+                       *ref->tag ? "tag '" : "a reference without a tag", ref->tag,
+                       *ref->tag ? "'" : "", scope->name);
     }
     return OK;
 }

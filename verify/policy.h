@@ -14,7 +14,10 @@
 #define POLICY_MAX_BYTES       (1u << 20)
 #define POLICY_MAX_ROOT_KEYS   32
 #define POLICY_MAX_SIGNED_BY   16
-#define POLICY_DEFAULT_REFRESH 60 /* seconds */
+#define POLICY_MAX_PINNED_KEYS 16   /* of one entry of signedBy */
+#define POLICY_MAX_ROLE_DEPTH  8    /* role names in a path of signedBy */
+#define POLICY_MAX_SCOPES      4096 /* each has room for all its settings */
+#define POLICY_DEFAULT_REFRESH 60   /* seconds */
 
 /* Where trust in a collection starts. */
 struct anchor {
@@ -27,8 +30,8 @@ struct anchor {
 
 /* One entry of signedBy: this role must vouch for the digest too. */
 struct signed_by {
-    char role[65];
-    struct key_id keys[16]; /* none: any of the role's keys */
+    char *role; /* delegated by targets, or a path from there: "security/alice"; or "targets" */
+    struct key_id keys[POLICY_MAX_PINNED_KEYS]; /* none: any of the role's keys */
     size_t n_keys;
     int64_t threshold; /* of the pinned keys; 1 by default */
 };
@@ -72,7 +75,7 @@ struct policy_scope {
 struct policy_file; /* one parsed file */
 
 /* Strict parse; `path` is used in messages and to resolve relative root files. E_INVALID with line
- * and column (syntax) or the member's path (meaning). */
+ * and column (syntax) or a JSON pointer (meaning). E_UNSUPPORTED: `hardware`. */
 int policy_file_parse(const void *data, size_t len, const char *path, struct policy_file **out,
                       struct error *err) MUST_CHECK;
 void policy_file_free(struct policy_file *f);
@@ -120,6 +123,10 @@ struct decision {
  * files contradict each other. */
 int policy_decide(const struct policy *p, const struct reference *ref, struct decision *out,
                   struct error *err) MUST_CHECK;
+
+/* Whether the scope's tag rules let the reference through. A bare digest needs a pattern that
+ * begins with its algorithm, as "sha256:*", where there is a list of what is allowed. */
+bool policy_tag_allowed(const struct policy_scope *scope, const struct reference *ref);
 
 /* Adds or replaces a scope with this anchor in the file at `path` (made if missing, 0644, atomic,
  * under a lock). Other scopes stay as they are. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "verify/obtain.h"
+#include "verify/signed_by.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -38,6 +39,20 @@ static const char *target_name(const struct reference *ref, char text[DIGEST_TEX
     return *ref->tag ? ref->tag : digest_format(&ref->digest, text);
 }
 
+static bool is_target(const struct tuf_target *t, const struct digest *d)
+{
+    return digest_equal(d, &t->sha256) || digest_equal(d, &t->sha512);
+}
+
+static int check_ban(const struct tuf_metadata *targets, const struct digest *d, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    return tuf_targets_banned(targets, d)
+               ? fail(err, E_BANNED, "%s is banned by the collection's owner",
+                      digest_format(d, text))
+               : OK;
+}
+
 static int check_target(const struct reference *ref, const struct tuf_found *found,
                         const struct tuf_metadata *targets, struct verdict *v, struct error *err)
 {
@@ -46,13 +61,15 @@ static int check_target(const struct reference *ref, const struct tuf_found *fou
     const struct digest *digest = t->sha256.alg ? &t->sha256 : &t->sha512;
     if (digest->alg == DIGEST_NONE)
         return fail(err, E_INVALID, "signed target '%s' has no usable digest", t->name);
-    digest_format(digest, signed_text);
-    if (ref->digest.alg && !digest_equal(&ref->digest, digest) &&
-        !digest_equal(&ref->digest, &t->sha512))
-        return fail(err, E_DIGEST, "signed digest of '%s' is %s, not %s", t->name, signed_text,
-                    digest_format(&ref->digest, wanted_text));
-    if (tuf_targets_banned(targets, digest))
-        return fail(err, E_BANNED, "%s is banned by the collection's owner", signed_text);
+    if (ref->digest.alg && !is_target(t, &ref->digest) && !v->superseded)
+        return fail(err, E_DIGEST, "signed digest of '%s' is %s, not %s", t->name,
+                    digest_format(digest, signed_text), digest_format(&ref->digest, wanted_text));
+    /* By either of its digests: the list may name the other one. */
+    int rc = check_ban(targets, &t->sha256, err);
+    if (!rc)
+        rc = check_ban(targets, &t->sha512, err);
+    if (rc && !v->superseded)
+        return rc;
     v->manifest.digest = *digest;
     if (digest == &t->sha256)
         v->also = t->sha512;
@@ -61,134 +78,6 @@ static int check_target(const struct reference *ref, const struct tuf_found *fou
     (void)snprintf(v->manifest.media_type, sizeof v->manifest.media_type, "%s",
                    media_type ? media_type : "");
     return OK;
-}
-
-static bool contains_key(const struct key_id *ids, size_t n, const char *id)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(ids[i].text, id) == 0)
-            return true;
-    return false;
-}
-
-/* Position of a role among the delegations of top-level targets; -1: not delegated there. */
-static const struct tuf_delegation *delegation_of(const struct tuf_metadata *targets,
-                                                  const char *role)
-{
-    for (size_t i = 0; i < tuf_targets_n_delegations(targets); i++) {
-        const struct tuf_delegation *d = tuf_targets_delegation(targets, i);
-        if (strcmp(d->name, role) == 0)
-            return d;
-    }
-    return NULL;
-}
-
-/* Keys that vouched for earlier entries of one signedBy list: none counts for two. */
-struct used_keys {
-    struct key_id ids[POLICY_MAX_SIGNED_BY * 64];
-    size_t n;
-};
-
-/* Who of the signers may count for this entry: new ones, and where policy pins keys only those. */
-static int count_signers(const struct signed_by *entry, const struct key_id *signers, size_t n,
-                         int64_t role_threshold, struct used_keys *used, struct error *err)
-{
-    size_t before = used->n, able = 0;
-    int64_t wanted = entry->n_keys ? entry->threshold : role_threshold;
-    for (size_t i = 0; i < n; i++) {
-        if (entry->n_keys && !contains_key(entry->keys, entry->n_keys, signers[i].text))
-            continue;
-        able++;
-        if (!contains_key(used->ids, before, signers[i].text))
-            used->ids[used->n++] = signers[i];
-    }
-    if (entry->n_keys && (int64_t)able < wanted)
-        return fail(err, E_POLICY, "policy pins keys for role '%s'; %zu of %" PRId64 " signed",
-                    entry->role, able, wanted);
-    if ((int64_t)(used->n - before) < wanted)
-        return fail(
-            err, E_POLICY,
-            "policy wants role '%s' to vouch with keys of its own; those that signed vouched "
-            "for another role of 'signedBy' already",
-            entry->role);
-    return OK;
-}
-
-/* Who of a role's files answers for a name, and by whose keys. */
-struct voucher {
-    const struct tuf_metadata *metadata;
-    const struct tuf_keys *keys;
-    const struct tuf_role_keys *role_keys;
-};
-
-/* A role that is split answers through the one bin that is responsible for the name. */
-static int go_into_bin(struct trust_session *s, const char *role, const char *name,
-                       struct voucher *voucher, struct error *err)
-{
-    const struct tuf_metadata *m = voucher->metadata;
-    const struct tuf_bins *bins = m ? tuf_targets_bins(m) : NULL;
-    char bin_name[TUF_BIN_NAME_MAX];
-    struct tuf_target ignored;
-    uint64_t bin = 0;
-    if (!bins || tuf_targets_find(m, name, &ignored))
-        return OK;
-    int rc = tuf_bins_find(bins, name, &bin, err);
-    if (rc)
-        return rc;
-    tuf_bins_name(bins, bin, bin_name);
-    rc = trust_need_role(&s->view, s->store, &s->source, bin_name, role, err);
-    if (!rc)
-        *voucher = (struct voucher){tuf_trusted_targets(s->view.trusted, bin_name),
-                                    tuf_targets_keys(m), &bins->keys};
-    return rc;
-}
-
-/* One signedBy entry: its role, verified by its own delegation, must name the same digest. */
-static int check_entry(struct trust_session *s, const struct signed_by *entry, const char *name,
-                       const struct verdict *v, struct used_keys *used, struct error *err)
-{
-    const struct tuf_metadata *top = tuf_trusted_targets(s->view.trusted, "targets");
-    const struct tuf_metadata *root = tuf_trusted_root(s->view.trusted);
-    struct voucher voucher = {top, tuf_root_keys(root), tuf_root_role(root, TUF_TARGETS)};
-    int rc = OK;
-    if (strcmp(entry->role, "targets") != 0) {
-        const struct tuf_delegation *d = delegation_of(top, entry->role);
-        if (!d || !tuf_delegation_covers(d, name))
-            return fail(err, E_POLICY,
-                        "policy wants role '%s' to vouch for '%s'; it is not delegated",
-                        entry->role, name);
-        rc = trust_need_role(&s->view, s->store, &s->source, entry->role, "targets", err);
-        voucher = (struct voucher){tuf_trusted_targets(s->view.trusted, entry->role),
-                                   tuf_targets_keys(top), &d->keys};
-    }
-    if (!rc)
-        rc = go_into_bin(s, entry->role, name, &voucher, err);
-    if (rc)
-        return rc;
-    const struct tuf_metadata *m = voucher.metadata;
-    struct tuf_target t;
-    if (!m || !tuf_targets_find(m, name, &t) || !digest_equal(&t.sha256, &v->manifest.digest))
-        return fail(err, E_POLICY, "policy wants role '%s' to vouch for this digest; it does not",
-                    entry->role);
-    struct key_id signers[64];
-    size_t n = 0;
-    rc = tuf_verify_threshold(m, voucher.keys, voucher.role_keys, signers, 64, &n, err);
-    return rc ? rc
-              : count_signers(entry, signers, n < 64 ? n : 64, voucher.role_keys->threshold, used,
-                              err);
-}
-
-static int check_signed_by(struct trust_session *s, const struct decision *d, const char *name,
-                           const struct verdict *v, struct error *err)
-{
-    CLEANUP(cleanup_free) struct used_keys *used = calloc(1, sizeof *used);
-    int rc = used ? OK : fail_nomem(err);
-    for (size_t i = 0; !rc && i < d->n_scopes; i++) {
-        used->n = 0; /* each policy file is a rule of its own */
-        for (size_t k = 0; !rc && k < d->scopes[i]->n_signed_by; k++)
-            rc = check_entry(s, &d->scopes[i]->signed_by[k], name, v, used, err);
-    }
-    return rc;
 }
 
 static void note_version(struct verdict *v, size_t i, const char *role,
@@ -243,10 +132,9 @@ static int fetch_unbanned(struct trust_session *s, const struct descriptor *d,
     struct remote *remote;
     struct error why = ERROR_INIT;
     char digest[DIGEST_TEXT_MAX];
-    if (tuf_targets_banned(targets, &d->digest))
-        return fail(err, E_BANNED, "%s is banned by the collection's owner",
-                    digest_format(&d->digest, digest));
-    int rc = trust_session_remote(s, &remote, err);
+    int rc = check_ban(targets, &d->digest, err);
+    if (!rc)
+        rc = trust_session_remote(s, &remote, err);
     if (!rc)
         rc = remote_manifest_get(remote, s->repository, digest_format(&d->digest, digest), &body,
                                  NULL, err);
@@ -268,14 +156,17 @@ static int look_for_bans(struct trust_session *s, const struct tuf_metadata *tar
     CLEANUP(manifest_cleanup) struct manifest *m = NULL;
     CLEANUP(manifest_cleanup) struct manifest *child = NULL;
     const struct descriptor *here = NULL;
+    struct descriptor what = v->manifest;
     struct error why = ERROR_INIT;
+    if (v->superseded)
+        what = (struct descriptor){.digest = *s->options->recorded, .size = -1};
     if (!tuf_targets_n_banned(targets) || s->options->bundle)
         return OK; /* a bundle's image is read whole */
     int rc = v->freshness == FRESH_CACHED ? E_NETWORK : OK;
     if (rc)
         why = s->view.offline;
     else
-        rc = fetch_unbanned(s, &v->manifest, targets, &m, &why);
+        rc = fetch_unbanned(s, &what, targets, &m, &why);
     if (!rc && m && m->kind == MANIFEST_INDEX && image_child_here(m, &here, &why) == OK)
         rc = fetch_unbanned(s, here, targets, &child, &why);
     if (rc == E_BANNED)
@@ -285,6 +176,29 @@ static int look_for_bans(struct trust_session *s, const struct tuf_metadata *tar
     return rc == E_BANNED ? rc : OK;
 }
 
+/*
+ * What a container was started from: current, or replaced by its owner and then policy's to decide.
+ * A tag that is no longer signed was taken back: the search has said so.
+ */
+static int check_recorded(const struct trust_session *s, const struct decision *d,
+                          const struct tuf_target *t, struct verdict *v, struct error *err)
+{
+    const struct digest *recorded = s->options->recorded;
+    char now[DIGEST_TEXT_MAX], then[DIGEST_TEXT_MAX];
+    v->superseded = false;
+    if (!recorded)
+        return OK;
+    int rc = check_ban(tuf_trusted_targets(s->view.trusted, "targets"), recorded, err);
+    if (rc || is_target(t, recorded) || !*v->ref.tag) /* a digest's own name has no successor */
+        return rc;
+    v->superseded = true;
+    if (d->refuse_superseded)
+        return fail(err, E_POLICY, "'%s' is %s now, %s was superseded: policy refuses that",
+                    t->name, digest_format(t->sha256.alg ? &t->sha256 : &t->sha512, now),
+                    digest_format(recorded, then));
+    return OK;
+}
+
 static int judge(struct trust_session *s, const struct decision *d, const char *name,
                  struct verdict *v, struct tuf_found *found, struct error *err)
 {
@@ -292,8 +206,11 @@ static int judge(struct trust_session *s, const struct decision *d, const char *
     if (rc == E_UNSIGNED)
         return fail(err, E_UNSIGNED, "'%s' is not signed in collection '%s'", name, s->collection);
     if (!rc)
+        rc = check_recorded(s, d, &found->target, v, err);
+    if (!rc)
         rc = check_target(&v->ref, found, tuf_trusted_targets(s->view.trusted, "targets"), v, err);
-    return rc ? rc : check_signed_by(s, d, name, v, err);
+    /* Who must vouch for the next start, vouched for the recorded digest when it was current. */
+    return rc || v->superseded ? rc : signed_by_check(s, d, name, &v->manifest.digest, err);
 }
 
 /* "No" is said of fresh metadata only: what was stored a moment ago may have been overtaken, so the
@@ -345,11 +262,15 @@ static int decide(struct trust_session *s, const struct decision *d,
     note_version(v, 1, "timestamp", tuf_trusted_timestamp(s->view.trusted), now);
     note_version(v, 2, "snapshot", tuf_trusted_snapshot(s->view.trusted), now);
     note_version(v, 3, "targets", targets, now);
+    if (v->superseded)
+        warn_about(v, "'%.60s' means %s now: what runs was superseded", v->ref.tag,
+                   digest_format(&v->manifest.digest, digest_text));
     if (s->anchor.origin == ANCHOR_TOFU)
         warn_about(v, "first use: the registry's root was trusted unseen and is pinned now");
     if (!options->look_at_registry_tag)
         return OK;
-    compare_registry_tag(s, v);
+    if (!v->superseded)
+        compare_registry_tag(s, v);
     return look_for_bans(s, targets, v, err);
 }
 
@@ -489,6 +410,8 @@ static int valid_to_js(const struct verdict *v, struct js *o, struct error *err)
         rc = js_set(o, "ageSeconds", js_int_new(v->age_s), err);
     if (!rc)
         rc = js_set(o, "policyAllows", js_bool_new(v->policy_allows), err);
+    if (!rc)
+        rc = js_set(o, "superseded", js_bool_new(v->superseded), err);
     if (!rc)
         rc = versions_to_js(v, &versions, err);
     if (!rc)

@@ -23,6 +23,9 @@ struct verify_options {
     bool look_at_registry_tag;       /* verify: warn where the registry's tag differs */
     struct bundle *bundle;           /* borrowed: ask this and no registry. NULL: the registry */
     struct progress *progress;       /* of reading a bundle's image; NULL: quiet */
+    const struct digest
+        *recorded; /* of a container that is to go on (restart, exec, unpause): it
+                      is   judged, not what the tag means now. NULL: a fresh start */
 };
 
 struct verdict {
@@ -30,6 +33,8 @@ struct verdict {
     char collection[REFERENCE_REPOSITORY_MAX + 1];
     struct descriptor manifest; /* digest, length, media type that are vouched for */
     struct digest also;         /* its SHA-512, where both digests were signed; alg none: not */
+    bool superseded; /* the recorded digest was replaced: `manifest` is what the tag means
+                        now, policy lets the recorded one go on all the same */
     char role[65];
     struct key_id signers[16];
     size_t n_signers;
@@ -47,8 +52,10 @@ struct verdict {
     struct tuf_metadata *targets; /* owned: bans are checked again for an index's children */
 };
 
-/* Decides. On failure *out has ref, collection and warnings only. verdict_done frees it. With a
- * bundle, ref is what the bundle says (bundle_note), and its image is read whole. */
+/* Decides. With options->recorded: E_UNSIGNED or E_BANNED where it was revoked, E_POLICY where it
+ * was superseded and policy says `superseded: refuse`. On failure *out has ref, collection and
+ * warnings only. verdict_done frees it. With a bundle, ref is what the bundle says (bundle_note),
+ * and its image is read whole. */
 int verify_reference(const struct verify_options *options, const struct reference *ref,
                      struct verdict *out, struct error *err) MUST_CHECK;
 struct trust_session;

@@ -54,53 +54,88 @@ static void every_setting_is_read(void **state)
     assert_string_equal(s->run.mounts[0].source, "/srv/data");
 }
 
+/* One scope's members, inside a policy. */
+#define SCOPE(members) "{\"version\":1,\"scopes\":{\"r.io/a\":{" members "}}}"
+#define IN_SCOPE       "/scopes/r.io~1a"
+
+/* Syntax by line and column, meaning by a JSON pointer to the member itself. */
 static void bad_files_are_refused_with_their_place(void **state)
 {
     static const struct {
         const char *text, *says;
     } cases[] = {
         {"", "JSON"},
-        {"[]", "object"},
-        {"{\"version\":2}", "version"},
-        {"{\"version\":1,\"version\":1}", "line 1"},
-        {"{\"version\":1,\"sopes\":{}}", "sopes"},
-        {"{\"version\":1,\"default\":\"allow\"}", "default"},
-        {"{\"version\":1}x", "line 1"},
-        {"{\"version\":1,\"scopes\":{\"r.io/A\":{}}}", "/scopes/r.io/A"},
-        {"{\"version\":1,\"scopes\":{\"R.io/a\":{}}}", "/scopes/R.io/a"},
-        {"{\"version\":1,\"scopes\":{\"r.io/a/\":{}}}", "/scopes/r.io/a/"},
-        {"{\"version\":1,\"scopes\":{\"\":{}}}", "/scopes/"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":[]}}", "object"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"rot\":{}}}}", "rot"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{}}}}", "root"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"keys\":[\"" ID64
-         "\"]}}}}",
-         "either"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"keys\":[\"abc\"]}}}}", "keys"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"keys\":[\"" ID64 "\",\"" ID64 "\"]}}}}",
-         "twice"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"minVersion\":0}}}}",
-         "minVersion"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"minVersion\":2}}}}",
-         "minVersion"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"file\":\"x\",\"threshold\":1}}}}",
-         "threshold"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"root\":{\"keys\":[\"" ID64
-         "\"],\"threshold\":2}}}}",
-         "threshold"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"signedBy\":[]}}}", "signedBy"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"signedBy\":[{\"role\":\"a\",\"threshold\":2}]}}}",
-         "keys"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"refresh\":\"soon\"}}}", "refresh"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"refresh\":60}}}", "refresh"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"tags\":{\"allow\":[1]}}}}", "strings"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"superseded\":\"maybe\"}}}", "superseded"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"collection\":\"../x\"}}}", "collection"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"run\":{\"user\":\"root\"}}}}", "non-root"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"run\":{\"network\":[\"bridge\"]}}}}", "network"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"run\":{\"memory\":\"lots\"}}}}", "run"},
-        {"{\"version\":1,\"scopes\":{\"r.io\":{\"run\":{\"mounts\":[{\"source\":\"data\"}]}}}}",
-         "absolute"},
+        {"[]", "must be an object"},
+        {"{\"version\":2}", ": /version: "},
+        {"{}", ": /version: "},
+        {"{\"version\":\"1\"}", ": /version: "},
+        {"{\"version\":1,\"version\":1}", "line 1, column"},
+        {"{\"version\":1,\n\"default\":\"deny\",\n  oops}", "line 3, column 6"},
+        {"{\"version\":1.0}", "not an integer"},
+        {"{\"version\":1,\"sopes\":{}}", ": /sopes: unknown member"},
+        {"{\"version\":1,\"default\":\"allow\"}", ": /default: "},
+        {"{\"version\":1,\"default\":null}", ": /default: "},
+        {"{\"version\":1,\"scopes\":[]}", ": /scopes: "},
+        {"{\"version\":1}x", "line 1, column"},
+        {"{\"version\":1,\"scopes\":{\"r.io/A\":{}}}", ": /scopes/r.io~1A: "},
+        {"{\"version\":1,\"scopes\":{\"R.io/a\":{}}}", ": /scopes/R.io~1a: "},
+        {"{\"version\":1,\"scopes\":{\"r.io/a/\":{}}}", ": /scopes/r.io~1a~1: "},
+        {"{\"version\":1,\"scopes\":{\"r.io~a\":{}}}", ": /scopes/r.io~0a: "},
+        {"{\"version\":1,\"scopes\":{\"\":{}}}", ": /scopes/: "},
+        {"{\"version\":1,\"scopes\":{\"r.io\":[]}}", ": /scopes/r.io: must be an object"},
+        {SCOPE("\"rot\":{}"), IN_SCOPE "/rot: unknown member"},
+        {SCOPE("\"root\":{}"), IN_SCOPE "/root: "},
+        {SCOPE("\"root\":{\"fle\":\"x\"}"), IN_SCOPE "/root/fle: unknown"},
+        {SCOPE("\"root\":{\"file\":\"\"}"), IN_SCOPE "/root/file: "},
+        {SCOPE("\"root\":{\"file\":\"x\",\"keys\":[\"" ID64 "\"]}"), "either"},
+        {SCOPE("\"root\":{\"keys\":[]}"), IN_SCOPE "/root/keys: "},
+        {SCOPE("\"root\":{\"keys\":[\"abc\"]}"), IN_SCOPE "/root/keys/0: "},
+        {SCOPE("\"root\":{\"keys\":[\"" ID64 "\",\"" ID64 "\"]}"),
+         IN_SCOPE "/root/keys/1: names a key twice"},
+        {SCOPE("\"root\":{\"file\":\"x\",\"minVersion\":0}"), IN_SCOPE "/root/minVersion: "},
+        {SCOPE("\"root\":{\"file\":\"x\",\"minVersion\":2}"), "minVersion"},
+        {SCOPE("\"root\":{\"file\":\"x\",\"threshold\":1}"), "threshold"},
+        {SCOPE("\"root\":{\"keys\":[\"" ID64 "\"],\"threshold\":2}"), IN_SCOPE "/root/threshold: "},
+        {SCOPE("\"signedBy\":[]"), IN_SCOPE "/signedBy: "},
+        {SCOPE("\"signedBy\":\"targets\""), IN_SCOPE "/signedBy: "},
+        {SCOPE("\"signedBy\":[\"a\",1]"), IN_SCOPE "/signedBy/1: "},
+        {SCOPE("\"signedBy\":[\"a\",\"a\"]"), IN_SCOPE "/signedBy/1: names a role twice"},
+        {SCOPE("\"signedBy\":[\"\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"Bad\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"root\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"targets/a\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"a/\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"/a\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[\"a/b/c/d/e/f/g/h/i\"]"), IN_SCOPE "/signedBy/0: "},
+        {SCOPE("\"signedBy\":[{\"role\":\"a//b\"}]"), IN_SCOPE "/signedBy/0/role: "},
+        {SCOPE("\"signedBy\":[{\"keys\":[\"" ID64 "\"]}]"), IN_SCOPE "/signedBy/0/role: "},
+        {SCOPE("\"signedBy\":[{\"role\":\"a\",\"threshold\":2}]"),
+         IN_SCOPE "/signedBy/0/threshold: "},
+        {SCOPE("\"signedBy\":[{\"role\":\"a\",\"threshold\":2,\"keys\":[\"" ID64 "\"]}]"),
+         IN_SCOPE "/signedBy/0/threshold: "},
+        {SCOPE("\"refresh\":\"soon\""), IN_SCOPE "/refresh: "},
+        {SCOPE("\"refresh\":60"), IN_SCOPE "/refresh: "},
+        {SCOPE("\"maxAge\":\"-1s\""), IN_SCOPE "/maxAge: "},
+        {SCOPE("\"offlineGrace\":true"), IN_SCOPE "/offlineGrace: "},
+        {SCOPE("\"tags\":{\"allow\":[\"v*\",1]}"), IN_SCOPE "/tags/allow/1: must be a string"},
+        {SCOPE("\"tags\":{\"alow\":[]}"), IN_SCOPE "/tags/alow: "},
+        {SCOPE("\"superseded\":\"maybe\""), IN_SCOPE "/superseded: "},
+        {SCOPE("\"tofu\":\"yes\""), IN_SCOPE "/tofu: "},
+        {SCOPE("\"collection\":\"../x\""), IN_SCOPE "/collection: "},
+        {SCOPE("\"collection\":\"\""), IN_SCOPE "/collection: "},
+        {SCOPE("\"collection\":\"/\""), IN_SCOPE "/collection: "},
+        {SCOPE("\"run\":{\"user\":\"root\"}"), IN_SCOPE "/run/user: "},
+        {SCOPE("\"run\":{\"network\":[\"none\",\"bridge\"]}"), IN_SCOPE "/run/network/1: "},
+        {SCOPE("\"run\":{\"memory\":\"lots\"}"), IN_SCOPE "/run/memory: "},
+        {SCOPE("\"run\":{\"memory\":\"0\"}"), IN_SCOPE "/run/memory: "},
+        {SCOPE("\"run\":{\"pids\":0}"), IN_SCOPE "/run/pids: "},
+        {SCOPE("\"run\":{\"readOnly\":\"yes\"}"), IN_SCOPE "/run/readOnly: "},
+        {SCOPE("\"run\":{\"capabilities\":[1]}"), IN_SCOPE "/run/capabilities/0: "},
+        {SCOPE("\"run\":{\"mounts\":[{\"source\":\"data\"}]}"),
+         IN_SCOPE "/run/mounts/0/source: must be an absolute path"},
+        {SCOPE("\"run\":{\"mounts\":[{\"source\":\"/d\",\"ro\":true}]}"),
+         IN_SCOPE "/run/mounts/0/ro: "},
+        {SCOPE("\"run\":{\"mounts\":[\"/d\"]}"), IN_SCOPE "/run/mounts/0: "},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -121,8 +156,8 @@ static void unsupported_enforcement_is_an_error(void **state)
     struct policy_file *f = NULL;
     struct error err = ERROR_INIT;
     (void)state;
-    assert_int_equal(parse("{\"version\":1,\"scopes\":{\"r.io\":{\"hardware\":{}}}}", &f, &err),
-                     E_UNSUPPORTED);
+    assert_int_equal(parse(SCOPE("\"hardware\":{}"), &f, &err), E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, IN_SCOPE "/hardware: cannot be enforced"));
     assert_null(f);
 }
 
@@ -211,6 +246,68 @@ static void all_files_must_allow_and_constraints_intersect(void **state)
     decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
 }
 
+static void all_rules_of_all_files_hold(void **state)
+{
+    static const char *const rules[] = {
+        SCOPE("\"tags\":{\"allow\":[\"v*\"]},\"tofu\":true,\"offlineGrace\":\"1h\""),
+        SCOPE("\"tags\":{\"deny\":[\"v0*\"]},\"superseded\":\"refuse\",\"offlineGrace\":\"2h\""),
+    };
+    struct decision d;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) { /* whichever stands in which file */
+        decide_on(rules[i], rules[1 - i], "r.io/a:v1", &d, OK);
+        assert_true(d.allowed && d.refuse_superseded && !d.allow_tofu);
+        assert_int_equal(d.offline_grace_s, 3600);
+        decide_on(rules[i], rules[1 - i], "r.io/a:v0.1", &d, OK);
+        assert_true(d.denied && !d.allowed);
+        decide_on(rules[i], rules[1 - i], "r.io/a:w1", &d, OK);
+        assert_true(d.denied && !d.allowed);
+        /* A denial stays one whatever the other file is silent about. */
+        decide_on(rules[i], "{\"version\":1}", i ? "r.io/a:v0" : "r.io/a:w1", &d, OK);
+        assert_true(d.denied && !d.allowed);
+    }
+    decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
+}
+
+/* A scope has what is written in it; the wider one is another rule, not its beginning. */
+static void nothing_is_inherited(void **state)
+{
+    static const char rules[] =
+        "{\"version\":1,\"scopes\":{\"r.io\":{\"maxAge\":\"1h\",\"tags\":{\"deny\":[\"v1\"]},"
+        "\"collection\":\"x/\",\"root\":{\"file\":\"/r\"},\"signedBy\":[\"a\"]},\"r.io/a\":{}}}";
+    struct decision d;
+    (void)state;
+    decide_on(rules, NULL, "r.io/a:v1", &d, OK);
+    assert_true(d.allowed && !d.anchor && d.max_age_s == -1 && !d.scopes[0]->n_signed_by);
+    assert_string_equal(d.collection, "a");
+    decide_on(rules, NULL, "r.io/b:v1", &d, OK);
+    assert_true(d.denied);
+    assert_string_equal(d.collection, "x/b");
+    decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
+}
+
+/* Where the system has a scope, its word on anchor and collection is the only one, even none. */
+static void only_the_system_binds_where_it_has_a_scope(void **state)
+{
+    static const char *const users[] = {SCOPE("\"root\":{\"file\":\"/u\"}"),
+                                        SCOPE("\"collection\":\"other\"")};
+    struct decision d;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        decide_on("{\"version\":1,\"scopes\":{\"r.io\":{}}}", users[i], "r.io/a:v1", &d, E_POLICY);
+        decide_on(SCOPE("\"collection\":\"s\""), users[i], "r.io/a:v1", &d, E_POLICY);
+        decide_on("{\"version\":1,\"scopes\":{\"r.io/b\":{}}}", users[i], "r.io/a:v1", &d, OK);
+        assert_false(d.allowed);
+        decide_on(NULL, users[i], "r.io/a:v1", &d, OK);
+        assert_true(d.allowed);
+    }
+    decide_on(SCOPE("\"collection\":\"s\",\"root\":{\"file\":\"/s\"}"), SCOPE(""), "r.io/a:v1", &d,
+              OK);
+    assert_string_equal(d.collection, "s");
+    assert_string_equal(d.anchor->root_file, "/s");
+    decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
+}
+
 static void tag_rules(void **state)
 {
     static const char rules[] = "{\"version\":1,\"scopes\":{\"r.io\":{\"tags\":{\"allow\":[\"v*\","
@@ -225,8 +322,23 @@ static void tag_rules(void **state)
     assert_true(!d.allowed && d.denied);
     decide_on(rules, NULL, "r.io/a", &d, OK); /* latest */
     assert_true(d.denied);
-    /* Tag rules never permit a bare digest. */
+    /* Tag rules never permit a bare digest implicitly. */
     decide_on(rules, NULL, "r.io/a@sha256:" ID64, &d, OK);
+    assert_true(d.denied);
+    decide_on(SCOPE("\"tags\":{\"allow\":[\"*\"]}"), NULL, "r.io/a@sha256:" ID64, &d, OK);
+    assert_true(d.denied);
+    decide_on(SCOPE("\"tags\":{\"allow\":[\"sha256:*\"]}"), NULL, "r.io/a@sha256:" ID64, &d, OK);
+    assert_true(d.allowed);
+    decide_on(SCOPE("\"tags\":{\"allow\":[\"sha256:*\"]}"), NULL, "r.io/a:v1", &d, OK);
+    assert_true(d.denied);
+    decide_on(SCOPE("\"tags\":{\"deny\":[\"sha256:*\"]}"), NULL, "r.io/a@sha256:" ID64, &d, OK);
+    assert_true(d.denied);
+    decide_on(SCOPE(""), NULL, "r.io/a@sha256:" ID64, &d, OK);
+    assert_true(d.allowed);
+    /* Beside a digest, the tag is what the rules are about. */
+    decide_on(rules, NULL, "r.io/a:v1@sha256:" ID64, &d, OK);
+    assert_true(d.allowed);
+    decide_on(rules, NULL, "r.io/a:v0@sha256:" ID64, &d, OK);
     assert_true(d.denied);
     decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
 }
@@ -357,6 +469,9 @@ int main(void)
         cmocka_unit_test(longest_scope_of_whole_components_matches),
         cmocka_unit_test(nothing_is_allowed_without_a_scope),
         cmocka_unit_test(all_files_must_allow_and_constraints_intersect),
+        cmocka_unit_test(all_rules_of_all_files_hold),
+        cmocka_unit_test(nothing_is_inherited),
+        cmocka_unit_test(only_the_system_binds_where_it_has_a_scope),
         cmocka_unit_test(tag_rules),
         cmocka_unit_test(collections_are_mapped_by_whole_prefix),
         cmocka_unit_test_setup_teardown(allow_writes_what_it_reads_and_keeps_the_rest,
