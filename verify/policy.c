@@ -111,6 +111,11 @@ static int add_file(struct policy *p, const char *path, bool is_system, bool nam
     int rc = read_policy(path, named, &content, &why);
     if (rc == E_NOTFOUND && !named)
         return OK;
+    if (rc == E_NOTFOUND)
+        return fail(err, rc,
+                    "policy '%s' is not there, though --policy or BULLA_POLICY names it; 'bulla "
+                    "policy allow SCOPE' makes one",
+                    path);
     if (rc)
         return fail(err, rc, "policy: %s", why.message);
     rc = policy_file_parse(content.data, content.len, path, &p->files[p->n_files], err);
