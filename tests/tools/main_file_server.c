@@ -6,7 +6,7 @@
  *
  * Prints "listening on 127.0.0.1:PORT"; ends with SIGTERM or with the process that started it.
  * SIGUSR2: new connections get the bad certificate; SIGUSR1: the good one again.
- * GET /a/b is DIR/a/b. Notes on it:
+ * GET /a/b is DIR/a/b, and so is the answer to a POST. Notes on it:
  *   DIR/a/b.status   its number is the status, the file (if any) the body
  *   DIR/a/b.endless  the file's bytes, then 'x' for ever
  *   DIR/a/b.stall    the file's first half, then nothing more
@@ -204,7 +204,10 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
         *state = &begun;
         return MHD_YES;
     }
-    *upload_len = 0;
+    if (*upload_len) { /* whatever is sent is thrown away */
+        *upload_len = 0;
+        return MHD_YES;
+    }
     log_request(method, url);
     if (strstr(url, "/.."))
         return MHD_NO;
