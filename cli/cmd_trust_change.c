@@ -151,8 +151,42 @@ static int rotate(struct context *ctx, bool needs_history, struct error *err)
     return rc ? rc : carry_out(ctx, &r, change_rotate, &change, err);
 }
 
+static bool is_service_role(const char *role)
+{
+    return strcmp(role, "snapshot") == 0 || strcmp(role, "timestamp") == 0;
+}
+
+/* Their keys come from the registry's signing service; nobody else may hold them. */
+static int rotate_service(struct context *ctx, struct error *err)
+{
+    RUN r = {.role = {.n_keys = 0}};
+    const char *ignored[1];
+    CLEANUP(change_rotate_service_done)
+    struct change_rotate_service change = {.another = option_given(&ctx->options, "another")};
+    for (size_t i = 1; i < ctx->options.n_args; i++) {
+        if (!is_service_role(ctx->options.args[i]))
+            return fail(err, E_USAGE, "'%s' is rotated by itself", ctx->options.args[i]);
+        if (strcmp(ctx->options.args[i], "snapshot") == 0)
+            change.snapshot = true;
+        else
+            change.timestamp = true;
+    }
+    if (option_list(&ctx->options, "new-key", ignored, 1) ||
+        option_given(&ctx->options, "threshold"))
+        return fail(err, E_USAGE, "the signing service makes the keys of %s: no --new-key here",
+                    ctx->options.args[1]);
+    int rc = prepare(ctx, &r, err);
+    return rc ? rc : carry_out(ctx, &r, change_rotate_service, &change, err);
+}
+
 int command_trust_rotate(struct context *ctx, struct error *err)
 {
+    if (is_service_role(ctx->options.args[1]))
+        return rotate_service(ctx, err);
+    if (ctx->options.n_args > 2)
+        return fail(err, E_USAGE, "one role at a time, but for snapshot and timestamp");
+    if (option_given(&ctx->options, "another"))
+        return fail(err, E_USAGE, "--another is for snapshot and timestamp");
     return rotate(ctx, false, err);
 }
 

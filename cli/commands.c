@@ -115,6 +115,13 @@ static const struct option_spec change_options[] = {
 static const struct option_spec rotate_options[] = {
     {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
     {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
+    {"another", 0, OPTION_FLAG, NULL, "snapshot, timestamp: not the key that waits already"},
+    CHANGE_OPTIONS,
+};
+
+static const struct option_spec repair_options[] = {
+    {"new-key", 0, OPTION_LIST, "KEY", "new key: name, pkcs11: URI or file; may be repeated"},
+    {"threshold", 0, OPTION_TEXT, "N", "so many of them must sign (all)"},
     CHANGE_OPTIONS,
 };
 
@@ -236,6 +243,15 @@ static const char run_notes[] =
     "126, 127: the command cannot be executed or does not exist; 128+N: ended by signal N.\n";
 
 static const char rotate_notes[] =
+    "ROLE is root, targets, a delegated role, the name that bins share (as targets-bin), snapshot\n"
+    "or timestamp. The last two (or both at once) get new keys from the registry's signing "
+    "service,\n"
+    "which sign as soon as the new root is published; that takes the root keys and the right\n"
+    "'admin'. What any other role has signed is signed again by the new keys: name them with "
+    "--key\n"
+    "as well, together with the keys of the role above.\n";
+
+static const char repair_notes[] =
     "ROLE is root, targets, a delegated role, or the name that bins share (as targets-bin). What "
     "it\n"
     "has signed is signed again by the new keys: name them with --key as well, together with the\n"
@@ -285,10 +301,10 @@ const struct command commands[] = {
      command_trust_delegate, NULL},
     {"trust undelegate", "REF ROLE", "take a role's delegation back", change_options, 2, 2, 0,
      command_trust_undelegate, NULL},
-    {"trust rotate", "REF ROLE", "give a role new keys", rotate_options, 2, 2, 0,
+    {"trust rotate", "REF ROLE…", "give a role new keys", rotate_options, 2, 3, 0,
      command_trust_rotate, rotate_notes},
-    {"trust repair", "REF ROLE", "replace lost keys with those of the role above", rotate_options,
-     2, 2, 0, command_trust_repair, rotate_notes},
+    {"trust repair", "REF ROLE", "replace lost keys with those of the role above", repair_options,
+     2, 2, 0, command_trust_repair, repair_notes},
     {"trust renew", "REF [ROLE…]", "sign again what expires", change_options, 1, OPTION_VALUES_MAX,
      0, command_trust_renew, "Without ROLE: all roles that expire within 90 days.\n"},
     {"trust revoke", "REF", "take back a tag, or ban a digest for good", revoke_options, 1, 1, 0,

@@ -96,6 +96,15 @@ struct remote_file {
 };
 int remote_trust_post(struct remote *r, const char *repository, const struct remote_file *files,
                       size_t n, struct error *err) MUST_CHECK;
+/* POST …/_trust/tuf/<role>.key: has the signing service make a key for the next root, which is
+ * appended to out as a TUF key object; `another`: not the one that waits already. Needs `admin`. */
+struct remote_new_key {
+    const char *role; /* "snapshot", "timestamp" */
+    bool another;
+};
+int remote_trust_new_key(struct remote *r, const char *repository,
+                         const struct remote_new_key *wanted, struct bytes *out,
+                         struct error *err) MUST_CHECK;
 /* Plain GET of an absolute URL (conformance front). E_NOTFOUND for 404. */
 int remote_url_get(struct remote *r, const char *url, size_t max, struct bytes *out,
                    struct error *err) MUST_CHECK;

@@ -201,3 +201,23 @@ int remote_trust_post(struct remote *r, const char *repository, const struct rem
         return rc;
     return remote_expect(r, &response, 201, "trust metadata", err);
 }
+
+#define KEY_MAX_BYTES 16384u
+
+int remote_trust_new_key(struct remote *r, const char *repository,
+                         const struct remote_new_key *wanted, struct bytes *out, struct error *err)
+{
+    struct url url;
+    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
+    int rc = remote_check_repository(repository, err);
+    if (!rc)
+        rc = check_role(wanted->role, err);
+    if (!rc)
+        rc = remote_url(r, &url, err, "/v2/%s/_trust/tuf/%s.key%s", repository, wanted->role,
+                        wanted->another ? "?another=true" : "");
+    struct http_request request = {
+        .method = HTTP_POST, .url = &url, .data = "", .max_body = KEY_MAX_BYTES};
+    if (!rc)
+        rc = remote_call(r, &request, &response, err);
+    return rc ? rc : take_answer(r, &response, "new key", out, err);
+}

@@ -29,6 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     read_and_rewrite(data, size);
     (void)!protocol_read_set(PROTOCOL_REFRESH, data, size, &set, NULL);
-    (void)!protocol_read_key(data, size, &json, NULL);
+    (void)!protocol_read_key(PROTOCOL_KEY, data, size, &json, NULL);
     return 0;
 }

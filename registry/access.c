@@ -142,7 +142,7 @@ static unsigned needed(const struct route *route, enum http_method method)
     case ROUTE_TRUST:
         return method == HTTP_POST ? ACCESS_SIGN : 0;
     case ROUTE_TRUST_KEY:
-        return reads(method) ? ACCESS_SIGN : 0;
+        return reads(method) ? ACCESS_SIGN : method == HTTP_POST ? ACCESS_ADMIN : 0;
     case ROUTE_TAGS:
     case ROUTE_REFERRERS:
     case ROUTE_TRUST_FILE:

@@ -107,22 +107,52 @@ static int may_have_key(struct api_call *c, struct error *err)
     return rc;
 }
 
-static int get_key(struct api_call *c, struct error *err)
+static int key_role(struct api_call *c, enum tuf_type *role, struct error *err)
 {
-    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
-    enum tuf_type role = is_timestamp(c) ? TUF_TIMESTAMP : TUF_SNAPSHOT;
+    *role = is_timestamp(c) ? TUF_TIMESTAMP : TUF_SNAPSHOT;
     if (!is_timestamp(c) && strcmp(c->route.role, "snapshot") != 0)
         return fail(err, E_NOTFOUND, "only snapshot and timestamp have keys here");
-    int rc = may_have_key(c, err);
-    if (rc == 0)
-        rc = signer_link_key(c->registry->signer, c->route.repository, role, &json, err);
-    if (rc == 0)
-        rc = http_reply_header(c->http, "Content-Type", "application/json", err);
+    return 0;
+}
+
+static int reply_key(struct api_call *c, struct bytes *json, struct error *err)
+{
+    int rc = http_reply_header(c->http, "Content-Type", "application/json", err);
     if (rc != 0)
         return rc;
     http_reply_status(c->http, 200);
-    http_reply_bytes(c->http, &json);
+    http_reply_bytes(c->http, json);
     return 0;
+}
+
+static int get_key(struct api_call *c, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    enum tuf_type role;
+    int rc = key_role(c, &role, err);
+    if (rc == 0)
+        rc = may_have_key(c, err);
+    if (rc == 0)
+        rc = signer_link_key(c->registry->signer, c->route.repository, role, &json, err);
+    return rc == 0 ? reply_key(c, &json, err) : rc;
+}
+
+/* A new key for the next root. The one in force signs on until a root lists the new one, so nothing
+ * is lost where that never happens; ?another=true replaces the key that waits. */
+static int post_key(struct api_call *c, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    struct signer_new_key wanted = {.another = false};
+    char another[8];
+    int rc = key_role(c, &wanted.role, err);
+    if (rc == 0)
+        rc = api_query(c, "another", another, sizeof another, err);
+    if (rc == 0 && another[0] && strcmp(another, "true") != 0)
+        rc = fail(err, E_INVALID, "another=true, or nothing");
+    wanted.another = rc == 0 && another[0];
+    if (rc == 0)
+        rc = signer_link_new_key(c->registry->signer, c->route.repository, &wanted, &json, err);
+    return rc == 0 ? reply_key(c, &json, err) : rc;
 }
 
 /* --- POST --- */
@@ -207,5 +237,6 @@ const struct api_operation api_trust_operations[] = {
     {ROUTE_TRUST_FILE, HTTP_GET, NULL, NULL, get_file, NULL},
     {ROUTE_TRUST_TARGET, HTTP_GET, NULL, NULL, get_target, NULL},
     {ROUTE_TRUST_KEY, HTTP_GET, NULL, NULL, get_key, NULL},
+    {ROUTE_TRUST_KEY, HTTP_POST, NULL, NULL, post_key, NULL},
     {ROUTE_TRUST, HTTP_POST, begin_post, NULL, finish_post, NULL},
     {.finish = NULL}};

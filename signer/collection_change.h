@@ -77,6 +77,11 @@ int collection_ceremony_publish(struct collection_ceremony *c, struct error *err
 int collection_public_key(const struct collection_owner *owner, const char *text,
                           struct public_key **out, struct error *err) MUST_CHECK;
 
+/* The public key of the registry's signing service for "snapshot" or "timestamp": the one in force,
+ * made with the first question. */
+int collection_service_key(struct remote *remote, const char *repository, const char *role,
+                           struct public_key **out, struct error *err) MUST_CHECK;
+
 /* Keys of a role as the user wrote them, opened. */
 struct collection_role {
     struct public_key *keys[COLLECTION_MAX_KEYS];
@@ -109,6 +114,16 @@ struct change_rotate {
     const struct collection_role *keys;
 };
 int change_rotate(struct draft *d, void *context, struct error *err) MUST_CHECK;
+
+/* Keys that the registry's signing service makes; asked for once, kept over rebases. End with
+ * change_rotate_service_done. */
+struct change_rotate_service {
+    bool snapshot, timestamp;
+    bool another; /* not those that were made before and wait for a root */
+    struct public_key *made[2];
+};
+int change_rotate_service(struct draft *d, void *context, struct error *err) MUST_CHECK;
+void change_rotate_service_done(struct change_rotate_service *c);
 
 struct change_renew {
     const char *const

@@ -5,8 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define KEY_OBJECT_MAX 16384u
-
 static int check_thresholds(const struct collection_init_options *o, struct error *err)
 {
     size_t n_targets = o->n_targets_keys ? o->n_targets_keys : o->n_root_keys;
@@ -37,27 +35,11 @@ static int check_absent(struct remote *remote, const char *repository, struct er
     return rc;
 }
 
-/* The service's public key of one role. */
-static int service_key(struct remote *remote, const char *repository, const char *role,
-                       struct public_key **out, struct error *err)
-{
-    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
-    CLEANUP(js_cleanup) struct js *object = NULL;
-    char path[64];
-    (void)snprintf(path, sizeof path, "tuf/%s.key", role);
-    int rc = remote_trust_get(remote, repository, path, KEY_OBJECT_MAX, &body, err);
-    if (!rc)
-        rc = js_parse(body.data, body.len, &object, err);
-    if (!rc)
-        rc = public_key_from_tuf(object, out, err);
-    return wrap(err, rc, "the registry's %s key", role);
-}
-
 static int open_online_keys(struct remote *remote, const char *repository,
                             struct public_key *online[2], struct error *err)
 {
-    int rc = service_key(remote, repository, "timestamp", &online[0], err);
-    return rc ? rc : service_key(remote, repository, "snapshot", &online[1], err);
+    int rc = collection_service_key(remote, repository, "timestamp", &online[0], err);
+    return rc ? rc : collection_service_key(remote, repository, "snapshot", &online[1], err);
 }
 
 struct init {

@@ -177,17 +177,31 @@ static int request_init(enum protocol_kind kind, const char *collection,
     return OK;
 }
 
+static int ask_key(const struct signer_link *link, const struct protocol_request *request,
+                   struct bytes *json, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes answer = BYTES_INIT;
+    int rc = link_ask(link, request, &answer, err);
+    return rc ? rc : protocol_read_key(request->kind, answer.data, answer.len, json, err);
+}
+
 int signer_link_key(const struct signer_link *link, const char *collection, enum tuf_type role,
                     struct bytes *json, struct error *err)
 {
     struct protocol_request request;
-    CLEANUP(bytes_done) struct bytes answer = BYTES_INIT;
     int rc = request_init(PROTOCOL_KEY, collection, &request, err);
-    if (rc)
-        return rc;
     request.role = role;
-    rc = link_ask(link, &request, &answer, err);
-    return rc ? rc : protocol_read_key(answer.data, answer.len, json, err);
+    return rc ? rc : ask_key(link, &request, json, err);
+}
+
+int signer_link_new_key(const struct signer_link *link, const char *collection,
+                        const struct signer_new_key *wanted, struct bytes *json, struct error *err)
+{
+    struct protocol_request request;
+    int rc = request_init(PROTOCOL_NEW_KEY, collection, &request, err);
+    request.role = wanted->role;
+    request.another = wanted->another;
+    return rc ? rc : ask_key(link, &request, json, err);
 }
 
 static int ask_set(const struct signer_link *link, const struct protocol_request *request,

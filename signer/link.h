@@ -25,6 +25,17 @@ void signer_link_cleanup(struct signer_link **link);
 int signer_link_key(const struct signer_link *link, const char *collection, enum tuf_type role,
                     struct bytes *json, struct error *err) MUST_CHECK;
 
+/* The public key that the collection's next root is to list for the role: made by the first such
+ * request, the same for every further one until a root lists it; `another` replaces one that is
+ * waiting. It signs once a root lists it. */
+struct signer_new_key {
+    enum tuf_type role;
+    bool another;
+};
+int signer_link_new_key(const struct signer_link *link, const char *collection,
+                        const struct signer_new_key *wanted, struct bytes *json,
+                        struct error *err) MUST_CHECK;
+
 /* A complete set as the service last signed it. Strings and bytes are owned by the set. */
 struct signer_set {
     struct signer_set_file {

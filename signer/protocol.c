@@ -67,6 +67,11 @@ static int put_changes(const struct protocol_request *request, struct bytes *out
     return rc;
 }
 
+static bool is_key_kind(enum protocol_kind kind)
+{
+    return kind == PROTOCOL_KEY || kind == PROTOCOL_NEW_KEY;
+}
+
 int protocol_write_request(const struct protocol_request *request, struct bytes *out,
                            struct error *err)
 {
@@ -74,8 +79,10 @@ int protocol_write_request(const struct protocol_request *request, struct bytes 
     int rc = put_number(&payload, (uint64_t)request->kind, 1, err);
     if (!rc)
         rc = put_text(&payload, 2, request->collection, err);
-    if (!rc && request->kind == PROTOCOL_KEY)
+    if (!rc && is_key_kind(request->kind))
         rc = put_number(&payload, (uint64_t)request->role, 1, err);
+    if (!rc && request->kind == PROTOCOL_NEW_KEY)
+        rc = put_number(&payload, request->another, 1, err);
     if (!rc && request->kind == PROTOCOL_PUBLISH)
         rc = put_changes(request, &payload, err);
     if (!rc && request->kind == PROTOCOL_ROOTS)
@@ -101,10 +108,11 @@ static int put_done(struct bytes *payload, enum protocol_kind kind, struct error
     return rc ? rc : put_number(payload, (uint64_t)kind, 1, err);
 }
 
-int protocol_write_key(const struct bytes *json, struct bytes *out, struct error *err)
+int protocol_write_key(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
+                       struct error *err)
 {
     CLEANUP(bytes_done) struct bytes payload = BYTES_INIT;
-    int rc = put_done(&payload, PROTOCOL_KEY, err);
+    int rc = put_done(&payload, kind, err);
     if (!rc)
         rc = put_field(&payload, 4, json->data, json->len, err);
     return rc ? rc : put_frame(out, &payload, err);
@@ -226,6 +234,20 @@ static int read_key_role(struct cursor *c, struct protocol_request *out, struct 
     return OK;
 }
 
+static int read_new_key(struct cursor *c, struct protocol_request *out, struct error *err)
+{
+    uint64_t another = 0;
+    int rc = read_key_role(c, out, err);
+    if (!rc)
+        rc = take_number(c, 1, &another, err);
+    if (rc)
+        return rc;
+    if (another > 1)
+        return fail(err, E_PROTOCOL, "neither yes nor no");
+    out->another = another == 1;
+    return OK;
+}
+
 /* Role holders sign root and targets roles; the other two are only made by the service. */
 static bool publishable(const char *role)
 {
@@ -288,7 +310,7 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
     int rc = take_number(c, 1, &kind, err);
     if (rc)
         return rc;
-    if (kind < PROTOCOL_KEY || kind > PROTOCOL_ROOTS)
+    if (kind < PROTOCOL_KEY || kind > PROTOCOL_NEW_KEY)
         return fail(err, E_PROTOCOL, "unknown kind of request");
     out->kind = (enum protocol_kind)kind;
     rc = take_text(c, 2, out->collection, sizeof out->collection, err);
@@ -298,6 +320,8 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
         return fail(err, E_INVALID, "'%s' is not the name of a collection", out->collection);
     if (kind == PROTOCOL_KEY)
         rc = read_key_role(c, out, err);
+    else if (kind == PROTOCOL_NEW_KEY)
+        rc = read_new_key(c, out, err);
     else if (kind == PROTOCOL_PUBLISH)
         rc = read_changes(c, out, err);
     else if (kind == PROTOCOL_ROOTS)
@@ -358,12 +382,13 @@ static int read_status(struct cursor *c, enum protocol_kind kind, struct error *
     return OK;
 }
 
-int protocol_read_key(const void *payload, size_t len, struct bytes *json, struct error *err)
+int protocol_read_key(enum protocol_kind kind, const void *payload, size_t len, struct bytes *json,
+                      struct error *err)
 {
     struct cursor c = {payload, len};
     const uint8_t *data = NULL;
     size_t data_len = 0;
-    int rc = read_status(&c, PROTOCOL_KEY, err);
+    int rc = read_status(&c, kind, err);
     if (!rc)
         rc = take_field(&c, 4, &data, &data_len, err);
     if (!rc)

@@ -10,8 +10,9 @@
  *              PUBLISH: u16 number of files, each u8-text role, u32-bytes content
  *              REFRESH: nothing
  *              ROOTS: u64 version
+ *              NEW_KEY: u8 role, u8 1 (another one than the last) or 0
  *     answer:  u8 0 (done), u8 kind of the request, then
- *              KEY: u32-bytes TUF key object
+ *              KEY, NEW_KEY: u32-bytes TUF key object
  *              others: u16 number of files, each u8-text role, u64 version, u32-bytes content
  *          or  u8 1 (failed), u16 number of enum error_code without its sign, u16-text message
  *
@@ -32,13 +33,15 @@ enum protocol_kind {
     PROTOCOL_KEY = 1,
     PROTOCOL_PUBLISH = 2,
     PROTOCOL_REFRESH = 3,
-    PROTOCOL_ROOTS = 4
+    PROTOCOL_ROOTS = 4,
+    PROTOCOL_NEW_KEY = 5
 };
 
 struct protocol_request {
     enum protocol_kind kind;
     char collection[REFERENCE_REPOSITORY_MAX + 1];
-    enum tuf_type role;       /* KEY: TUF_SNAPSHOT or TUF_TIMESTAMP */
+    enum tuf_type role;       /* KEY, NEW_KEY: TUF_SNAPSHOT or TUF_TIMESTAMP */
+    bool another;             /* NEW_KEY: not the one made before */
     int64_t since;            /* ROOTS: the last version that is known; 0: none */
     struct tuf_file *changes; /* PUBLISH: content is borrowed from the message */
     size_t n_changes;
@@ -62,13 +65,15 @@ void protocol_request_done(struct protocol_request *request);
 /* Append a whole frame; E_LIMIT as above. */
 int protocol_write_failure(const struct error *failure, struct bytes *out,
                            struct error *err) MUST_CHECK;
-int protocol_write_key(const struct bytes *json, struct bytes *out, struct error *err) MUST_CHECK;
+/* kind: KEY or NEW_KEY, here and in protocol_read_key. */
+int protocol_write_key(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
+                       struct error *err) MUST_CHECK;
 int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, struct bytes *out,
                        struct error *err) MUST_CHECK;
 
 /* A failure told by the peer becomes this call's failure, with its code and message. What is not an
  * answer to this kind of request is E_PROTOCOL. Outputs are copies owned by the caller. */
-int protocol_read_key(const void *payload, size_t len, struct bytes *json,
+int protocol_read_key(enum protocol_kind kind, const void *payload, size_t len, struct bytes *json,
                       struct error *err) MUST_CHECK;
 int protocol_read_set(enum protocol_kind kind, const void *payload, size_t len,
                       struct signer_set *out, struct error *err) MUST_CHECK;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "signer/service_rotate.h"
 #include "signer/service_set.h"
 
 #include <string.h>
@@ -65,77 +66,44 @@ static int make_collection(struct service *service, const char *name, struct err
     return rc;
 }
 
+static int check_role(enum tuf_type role, struct error *err)
+{
+    return role == TUF_SNAPSHOT || role == TUF_TIMESTAMP
+               ? OK
+               : fail(err, E_INVALID, "only snapshot and timestamp keys are kept here");
+}
+
+static int load_or_make(struct service *service, const char *name, struct service_collection *c,
+                        struct error *err)
+{
+    int rc = service_store_load(service->store, name, c, err);
+    if (rc != E_NOTFOUND)
+        return rc;
+    rc = make_collection(service, name, err);
+    return rc ? rc : service_store_load(service->store, name, c, err);
+}
+
+static int write_key(const struct signing_key *key, struct bytes *json, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *object = NULL;
+    int rc = public_key_to_tuf(signing_key_public(key), &object, err);
+    return rc ? rc : js_write(object, false, json, err);
+}
+
 int service_key(struct service *service, const char *collection, enum tuf_type role,
                 struct bytes *json, struct error *err)
 {
     CLEANUP(service_collection_done) struct service_collection c = {0};
-    CLEANUP(js_cleanup) struct js *object = NULL;
     struct signing_key *key = NULL;
-    if (role != TUF_SNAPSHOT && role != TUF_TIMESTAMP)
-        return fail(err, E_INVALID, "only snapshot and timestamp keys are kept here");
-    int rc = service_store_load(service->store, collection, &c, err);
-    if (rc == E_NOTFOUND) {
-        rc = make_collection(service, collection, err);
-        if (!rc)
-            rc = service_store_load(service->store, collection, &c, err);
-    }
+    int rc = check_role(role, err);
+    if (!rc)
+        rc = load_or_make(service, collection, &c, err);
     if (!rc)
         rc = service_sign_key(service->ring, &c, role, &key, err);
-    if (!rc)
-        rc = public_key_to_tuf(signing_key_public(key), &object, err);
-    return rc ? rc : js_write(object, false, json, err);
+    return rc ? rc : write_key(key, json, err);
 }
 
 /* --- publication --- */
-
-/* Whether this service alone can sign for the role with its key. */
-static int check_role(struct service *service, const struct service_collection *c,
-                      const struct tuf_metadata *root, enum tuf_type role, bool *can,
-                      struct error *err)
-{
-    struct signing_key *key = NULL;
-    const struct tuf_role_keys *wanted = tuf_root_role(root, role);
-    int rc = service_sign_key(service->ring, c, role, &key, err);
-    if (rc)
-        return rc;
-    *can = false;
-    const struct tuf_keys *keys = tuf_root_keys(root);
-    for (size_t i = 0; i < wanted->n_ids && wanted->threshold == 1; i++)
-        for (size_t k = 0; k < keys->n; k++)
-            if (keys->items[k].key && strcmp(keys->items[k].id.text, wanted->ids[i].text) == 0 &&
-                public_key_equal(keys->items[k].key, signing_key_public(key)))
-                *can = true;
-    return OK;
-}
-
-static int role_key_id(struct service *service, const struct service_collection *c,
-                       enum tuf_type role, struct key_id *out, struct error *err)
-{
-    struct signing_key *key = NULL;
-    int rc = service_sign_key(service->ring, c, role, &key, err);
-    return rc ? rc : public_key_id(signing_key_public(key), out, err);
-}
-
-static int check_online_keys(struct service *service, const struct service_collection *c,
-                             const struct tuf_metadata *root, struct error *err)
-{
-    bool snapshot = false, timestamp = false;
-    struct key_id snapshot_id, timestamp_id;
-    int rc = check_role(service, c, root, TUF_SNAPSHOT, &snapshot, err);
-    if (!rc)
-        rc = check_role(service, c, root, TUF_TIMESTAMP, &timestamp, err);
-    if (rc || (snapshot && timestamp))
-        return rc;
-    rc = role_key_id(service, c, TUF_SNAPSHOT, &snapshot_id, err);
-    if (!rc)
-        rc = role_key_id(service, c, TUF_TIMESTAMP, &timestamp_id, err);
-    if (rc)
-        return rc;
-    return fail(err, E_INVALID,
-                "root must list the signing service's keys, snapshot %s and timestamp %s, each "
-                "with threshold 1",
-                snapshot_id.text, timestamp_id.text);
-}
 
 static bool made_here(const char *role)
 {
@@ -220,15 +188,21 @@ static int sign_and_save(struct service *service, const struct service_sign *s, 
     return rc;
 }
 
-/* Name and keys of the collection; its files follow. */
+/* Name and keys of the collection as they are; its files follow. */
 static int start_next(const struct service_collection *old, struct service_collection *next,
                       struct error *err)
 {
     memcpy(next->name, old->name, sizeof next->name);
     int rc = bytes_append(&next->snapshot_key, old->snapshot_key.data, old->snapshot_key.len, err);
+    if (!rc)
+        rc = bytes_append(&next->timestamp_key, old->timestamp_key.data, old->timestamp_key.len,
+                          err);
+    if (!rc)
+        rc = bytes_append(&next->snapshot_next, old->snapshot_next.data, old->snapshot_next.len,
+                          err);
     return rc ? rc
-              : bytes_append(&next->timestamp_key, old->timestamp_key.data, old->timestamp_key.len,
-                             err);
+              : bytes_append(&next->timestamp_next, old->timestamp_next.data,
+                             old->timestamp_next.len, err);
 }
 
 static int move_gone(const struct signer_set *from, struct service_collection *next,
@@ -281,16 +255,15 @@ int service_publish(struct service *service, const char *collection, const struc
     if (!rc)
         rc = take_accepted(accepted, &next.set, err);
     if (!rc)
-        rc = check_online_keys(service, &old, accepted->root, err);
+        rc = service_rotate_choose(service->ring, &old, accepted->root, &next, err);
     if (rc)
         return rc;
     if (nothing_new(&old.set, &next.set)) {
         take_set(&old.set, out);
         return OK;
     }
-    rc = start_next(&old, &next, err);
-    if (!rc)
-        rc = keep_gone(&old, &next, err);
+    memcpy(next.name, old.name, sizeof next.name);
+    rc = keep_gone(&old, &next, err);
     if (!rc)
         rc = sign_and_save(service, &s, true, err);
     if (!rc)
@@ -324,6 +297,29 @@ static bool due(int64_t expires_s, int64_t lifetime_s, int64_t now_s)
     return left_s <= lifetime_s / 2 || left_s > lifetime_s + CLOCK_TOLERANCE_S;
 }
 
+static int read_all_dates(struct service_collection *c, int64_t *issued_s, struct error *err)
+{
+    int rc = read_dates(&c->set, TUF_SNAPSHOT, &c->snapshot_expires_s, issued_s, err);
+    return rc ? rc : read_dates(&c->set, TUF_TIMESTAMP, &c->timestamp_expires_s, issued_s, err);
+}
+
+int service_new_key(struct service *service, const struct protocol_request *request,
+                    struct bytes *json, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    const struct service_rotate_wish wish = {request->role, request->another};
+    struct signing_key *key = NULL;
+    int64_t issued_s = -1;
+    int rc = check_role(request->role, err);
+    if (!rc)
+        rc = load_or_make(service, request->collection, &c, err);
+    if (!rc && c.set.n_files)
+        rc = read_all_dates(&c, &issued_s, err);
+    if (!rc)
+        rc = service_rotate_offer(service->store, service->ring, &c, wish, &key, err);
+    return rc ? rc : write_key(key, json, err);
+}
+
 struct renewal {
     bool snapshot, timestamp;
 };
@@ -332,9 +328,7 @@ static int decide_renewal(struct service *service, struct service_collection *c,
                           struct renewal *out, struct error *err)
 {
     int64_t issued_s = -1;
-    int rc = read_dates(&c->set, TUF_SNAPSHOT, &c->snapshot_expires_s, &issued_s, err);
-    if (!rc)
-        rc = read_dates(&c->set, TUF_TIMESTAMP, &c->timestamp_expires_s, &issued_s, err);
+    int rc = read_all_dates(c, &issued_s, err);
     if (rc)
         return rc;
     out->snapshot = due(c->snapshot_expires_s, service->lifetimes.snapshot_s, now_s);
@@ -472,12 +466,14 @@ static int answer_request(struct service *service, const void *payload, size_t l
     int rc = protocol_read_request(payload, len, &request, err);
     if (rc)
         return rc;
-    if (request.kind != PROTOCOL_KEY)
-        rc = answer_set(service, &request, frame, err);
-    else
+    if (request.kind == PROTOCOL_KEY)
         rc = service_key(service, request.collection, request.role, &json, err);
-    if (!rc && request.kind == PROTOCOL_KEY)
-        rc = protocol_write_key(&json, frame, err);
+    else if (request.kind == PROTOCOL_NEW_KEY)
+        rc = service_new_key(service, &request, &json, err);
+    else
+        rc = answer_set(service, &request, frame, err);
+    if (!rc && json.len)
+        rc = protocol_write_key(request.kind, &json, frame, err);
     if (rc)
         log_warn("collection '%s': %s", request.collection, err->message);
     return rc;

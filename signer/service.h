@@ -29,6 +29,10 @@ void service_cleanup(struct service **service);
 /* The public key as TUF key object JSON, appended; both keys are made with the first question. */
 int service_key(struct service *service, const char *collection, enum tuf_type role,
                 struct bytes *json, struct error *err) MUST_CHECK;
+/* A key of the role for the next root, as service_rotate_offer gives it; made with its collection
+ * where that is new. request: collection, role, another. */
+int service_new_key(struct service *service, const struct protocol_request *request,
+                    struct bytes *json, struct error *err) MUST_CHECK;
 /* The contract of signer_link_publish. *out is written on success only. */
 int service_publish(struct service *service, const char *collection, const struct tuf_file *changes,
                     size_t n, struct signer_set *out, struct error *err) MUST_CHECK;

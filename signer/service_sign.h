@@ -2,7 +2,9 @@
  * Making the two files that the signing service signs itself: snapshot and timestamp.
  *
  * Pure but for the keys: nothing is stored here. Versions only ever go up, also when a root has
- * replaced the online keys (a client that restarts its memory then takes any version; TUF 5.3.11).
+ * replaced the online keys: clients forget what they knew then (TUF 5.3.11), so whatever a thief of
+ * the old keys made them believe, the next version is acceptable, and no version means two files.
+ * Only a version that no history can reach is not followed by the next one, but by 1.
  */
 #ifndef BULLA_SIGNER_SERVICE_SIGN_H
 #define BULLA_SIGNER_SERVICE_SIGN_H
@@ -21,8 +23,8 @@ struct service_sign {
     struct service_keyring *ring;
     struct service_lifetimes lifetimes;
     int64_t now_s;
-    const struct service_collection *old; /* keys, and what was signed last */
-    struct service_collection *next;      /* what is going to be in force */
+    const struct service_collection *old; /* what was signed last, and with which keys */
+    struct service_collection *next;      /* what is going to be in force, and the keys for it */
 };
 
 /* Adds the next version of "snapshot" to next->set, which holds root, targets and delegated roles

@@ -31,6 +31,9 @@ static const char *const schema[] = {
     "  version INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (collection, version));"
     "INSERT INTO root SELECT collection, version, data FROM file"
     "  WHERE role = 'root' AND gone = 0;",
+    /* Keys that wait for a root that lists them. */
+    "ALTER TABLE collection ADD COLUMN snapshot_next BLOB;"
+    "ALTER TABLE collection ADD COLUMN timestamp_next BLOB;",
 };
 
 struct service_store {
@@ -42,6 +45,8 @@ void service_collection_done(struct service_collection *c)
 {
     bytes_done(&c->snapshot_key);
     bytes_done(&c->timestamp_key);
+    bytes_done(&c->snapshot_next);
+    bytes_done(&c->timestamp_next);
     signer_set_done(&c->set);
     signer_set_done(&c->gone);
 }
@@ -199,6 +204,10 @@ static int record_bytes(const struct service_collection *c, struct bytes *out, s
         rc = set_digest(record, "snapshotKey", &c->snapshot_key, err);
     if (!rc)
         rc = set_digest(record, "timestampKey", &c->timestamp_key, err);
+    if (!rc && c->snapshot_next.len)
+        rc = set_digest(record, "snapshotNext", &c->snapshot_next, err);
+    if (!rc && c->timestamp_next.len)
+        rc = set_digest(record, "timestampNext", &c->timestamp_next, err);
     if (!rc)
         rc = set_files(record, "files", &c->set, err);
     if (!rc)
@@ -221,8 +230,8 @@ static int load_row(struct service_store *store, struct service_collection *c,
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
     bool row = false;
     int rc = db_prepare(store->db,
-                        "SELECT snapshot_key, timestamp_key, signature FROM collection"
-                        " WHERE name = ?1",
+                        "SELECT snapshot_key, timestamp_key, signature, snapshot_next,"
+                        " timestamp_next FROM collection WHERE name = ?1",
                         &stmt, err);
     if (!rc)
         rc = db_bind_text(stmt, 1, c->name, err);
@@ -237,7 +246,9 @@ static int load_row(struct service_store *store, struct service_collection *c,
         rc = read_blob(stmt, 1, &c->timestamp_key, err);
     if (!rc)
         rc = read_blob(stmt, 2, signature, err);
-    return rc;
+    if (!rc)
+        rc = read_blob(stmt, 3, &c->snapshot_next, err);
+    return rc ? rc : read_blob(stmt, 4, &c->timestamp_next, err);
 }
 
 static int load_file(struct db_stmt *stmt, struct service_collection *c, struct error *err)
@@ -311,23 +322,34 @@ int service_store_load(struct service_store *store, const char *name,
 
 /* --- saving --- */
 
+static int bind_keys(struct db_stmt *stmt, const struct service_collection *c, struct error *err)
+{
+    int rc = db_bind_blob(stmt, 2, c->snapshot_key.data, c->snapshot_key.len, err);
+    if (!rc)
+        rc = db_bind_blob(stmt, 3, c->timestamp_key.data, c->timestamp_key.len, err);
+    if (!rc && c->snapshot_next.len)
+        rc = db_bind_blob(stmt, 7, c->snapshot_next.data, c->snapshot_next.len, err);
+    if (!rc && c->timestamp_next.len)
+        rc = db_bind_blob(stmt, 8, c->timestamp_next.data, c->timestamp_next.len, err);
+    return rc;
+}
+
 static int save_row(struct service_store *store, const struct service_collection *c,
                     const struct bytes *signature, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
     int rc = db_prepare(store->db,
                         "INSERT INTO collection (name, snapshot_key, timestamp_key, signature,"
-                        " snapshot_expires_s, timestamp_expires_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+                        " snapshot_expires_s, timestamp_expires_s, snapshot_next, timestamp_next)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
                         " ON CONFLICT (name) DO UPDATE SET snapshot_key = ?2, timestamp_key = ?3,"
                         " signature = ?4, snapshot_expires_s = ?5, timestamp_expires_s = ?6,"
-                        " retry_s = 0",
+                        " snapshot_next = ?7, timestamp_next = ?8, retry_s = 0",
                         &stmt, err);
     if (!rc)
         rc = db_bind_text(stmt, 1, c->name, err);
     if (!rc)
-        rc = db_bind_blob(stmt, 2, c->snapshot_key.data, c->snapshot_key.len, err);
-    if (!rc)
-        rc = db_bind_blob(stmt, 3, c->timestamp_key.data, c->timestamp_key.len, err);
+        rc = bind_keys(stmt, c, err);
     if (!rc)
         rc = db_bind_blob(stmt, 4, signature->data, signature->len, err);
     /* Nothing published: no dates, so it is never due. */

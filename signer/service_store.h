@@ -21,8 +21,9 @@ struct service_store;
 
 struct service_collection {
     char name[REFERENCE_REPOSITORY_MAX + 1];
-    struct bytes snapshot_key, timestamp_key; /* encrypted */
-    struct signer_set set;                    /* no files: nothing was published yet */
+    struct bytes snapshot_key, timestamp_key;   /* encrypted */
+    struct bytes snapshot_next, timestamp_next; /* wait for a root that lists them; empty: none */
+    struct signer_set set;                      /* no files: nothing was published yet */
     struct signer_set gone; /* roles that nothing delegates to any more: should one come back, its
                                versions go on */
     int64_t snapshot_expires_s, timestamp_expires_s; /* as in the files; set before saving */

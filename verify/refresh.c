@@ -305,6 +305,26 @@ static void fetch_first(struct refresh *r, struct bytes *root, struct bytes *tim
     rc[1] = E_BUSY; /* asked for only after the roots */
 }
 
+/* A root that replaces the timestamp's key may have been published between the two answers. It is
+ * looked for once more before the new key's timestamp is refused. */
+static int follow_new_key(struct refresh *r, const struct error *refusal, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT, timestamp = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    char name[64];
+    trust_file_name(name, sizeof name, tuf_metadata_version(tuf_trusted_root(r->view->trusted)) + 1,
+                    "root");
+    int got = r->source->get(r->source, name, TUF_MAX_ROOT_BYTES, &root, &why);
+    if (got) {
+        *err = *refusal;
+        return refusal->code;
+    }
+    int rc = update_roots(r, &root, got, &why, err);
+    if (!rc)
+        rc = r->source->get(r->source, "timestamp.json", TUF_MAX_TIMESTAMP_BYTES, &timestamp, err);
+    return rc ? rc : update_timestamp(r, &timestamp, err);
+}
+
 static int go_online(struct refresh *r, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes root = BYTES_INIT, timestamp = BYTES_INIT;
@@ -324,7 +344,11 @@ static int go_online(struct refresh *r, struct error *err)
         return got[1];
     }
     load_stored(r);
-    rc = update_timestamp(r, &timestamp, err);
+    rc = update_timestamp(r, &timestamp, &errs[1]);
+    if (rc == E_SIGNATURE)
+        rc = follow_new_key(r, &errs[1], err);
+    else if (rc)
+        *err = errs[1];
     if (!rc)
         rc = update_snapshot(r, true, err);
     if (!rc)

@@ -55,7 +55,7 @@ static int read_exactly(const uint8_t *data, size_t len, struct protocol_request
 static void requests_come_back(void **state)
 {
     (void)state;
-    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_ROOTS; kind++) {
+    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_NEW_KEY; kind++) {
         struct protocol_request r = example(kind);
         CLEANUP(bytes_done) struct bytes frame = frame_of(&r);
         CLEANUP(protocol_request_done) struct protocol_request back = {0};
@@ -65,7 +65,7 @@ static void requests_come_back(void **state)
         assert_string_equal(back.collection, "acme/app");
         assert_int_equal(back.n_changes, kind == PROTOCOL_PUBLISH ? 3 : 0);
         assert_int_equal(back.since, kind == PROTOCOL_ROOTS ? 7 : 0);
-        if (kind == PROTOCOL_KEY)
+        if (kind == PROTOCOL_KEY || kind == PROTOCOL_NEW_KEY)
             assert_int_equal(back.role, TUF_TIMESTAMP);
         for (size_t i = 0; i < back.n_changes; i++) {
             assert_string_equal(back.changes[i].role, files[i].role);
@@ -78,7 +78,7 @@ static void requests_come_back(void **state)
 static void every_truncation_fails(void **state)
 {
     (void)state;
-    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_ROOTS; kind++) {
+    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_NEW_KEY; kind++) {
         struct protocol_request r = example(kind);
         CLEANUP(bytes_done) struct bytes frame = frame_of(&r);
         const uint8_t *payload = frame.data + PROTOCOL_HEADER_BYTES;
@@ -239,13 +239,14 @@ static void keys_come_back(void **state)
     CLEANUP(bytes_done) struct bytes frame = BYTES_INIT;
     CLEANUP(bytes_done) struct bytes back = BYTES_INIT;
     ok(bytes_append_text(&json, "{\"keytype\":1}", err));
-    ok(protocol_write_key(&json, &frame, err));
+    ok(protocol_write_key(PROTOCOL_NEW_KEY, &json, &frame, err));
     const uint8_t *payload = frame.data + PROTOCOL_HEADER_BYTES;
     size_t len = frame.len - PROTOCOL_HEADER_BYTES;
-    ok(protocol_read_key(payload, len, &back, err));
+    ok(protocol_read_key(PROTOCOL_NEW_KEY, payload, len, &back, err));
     assert_string_equal(bytes_text(&back), bytes_text(&json));
     for (size_t cut = 0; cut < len; cut++)
-        assert_int_equal(protocol_read_key(payload, cut, &back, NULL), E_PROTOCOL);
+        assert_int_equal(protocol_read_key(PROTOCOL_NEW_KEY, payload, cut, &back, NULL),
+                         E_PROTOCOL);
     assert_int_equal(back.len, json.len);
 }
 
@@ -259,15 +260,15 @@ static void failures_come_back(void **state)
     ok(protocol_write_failure(&told, &frame, err));
     uint8_t *payload = frame.data + PROTOCOL_HEADER_BYTES;
     size_t len = frame.len - PROTOCOL_HEADER_BYTES;
-    assert_int_equal(protocol_read_key(payload, len, &json, &heard), E_CONFLICT);
+    assert_int_equal(protocol_read_key(PROTOCOL_KEY, payload, len, &json, &heard), E_CONFLICT);
     assert_string_equal(heard.message, told.message);
     for (size_t cut = 0; cut < len; cut++)
-        assert_int_equal(protocol_read_key(payload, cut, &json, &heard), E_PROTOCOL);
+        assert_int_equal(protocol_read_key(PROTOCOL_KEY, payload, cut, &json, &heard), E_PROTOCOL);
     /* A "failure" with code 0 or one nobody knows must not look like success. */
     payload[2] = 0;
-    assert_int_equal(protocol_read_key(payload, len, &json, &heard), E_PROTOCOL);
+    assert_int_equal(protocol_read_key(PROTOCOL_KEY, payload, len, &json, &heard), E_PROTOCOL);
     payload[1] = 0xff;
-    assert_int_equal(protocol_read_key(payload, len, &json, &heard), E_PROTOCOL);
+    assert_int_equal(protocol_read_key(PROTOCOL_KEY, payload, len, &json, &heard), E_PROTOCOL);
 }
 
 static int read_under_pressure(void *context, struct error *err)

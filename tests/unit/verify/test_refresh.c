@@ -18,6 +18,7 @@ struct fixture {
     int down;        /* not 0: every request fails with this code */
     const char *lie; /* this file's bytes are replaced by… */
     const struct bytes *lie_bytes;
+    const char *late; /* this file is not there when it is asked for first */
     char log[MAX_LOG][64];
     size_t n_log;
 };
@@ -59,6 +60,10 @@ static int get(struct trust_source *self, const char *name, size_t max, struct b
     (void)snprintf(f->log[f->n_log++], sizeof f->log[0], "%s", name);
     if (f->down)
         return (fail)(err, f->down, "the network is down");
+    if (f->late && strcmp(f->late, name) == 0) {
+        f->late = NULL;
+        return (fail)(err, E_NOTFOUND, "not yet");
+    }
     if (f->lie && strcmp(f->lie, name) == 0)
         return bytes_append(out, f->lie_bytes->data, f->lie_bytes->len, err);
     int rc = serve_role(f, name, out, err);
@@ -290,6 +295,31 @@ static void root_rotation_is_followed_and_kept(void **state)
     assert_string_equal(f->log[0], "3.root.json");
 }
 
+/* The first question for the next root was answered before it was published, the one for the
+ * timestamp afterwards. */
+static void root_between_two_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct error e = ERROR_INIT;
+    assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
+    f->repo.roles[TUF_TIMESTAMP].signers[0] = toy_key_new(&f->repo, KEY_ED25519);
+    toy_root_roles(&f->repo);
+    toy_bump(&f->repo.roles[TUF_ROOT]);
+    toy_publish(&f->repo);
+    f->late = "2.root.json";
+    keep_root(f);
+    assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
+    assert_string_equal(f->log[0], "2.root.json");
+    assert_string_equal(f->log[1], "timestamp.json");
+    assert_string_equal(f->log[2], "2.root.json");
+    /* With no such root the refusal stays what it was. */
+    f->repo.roles[TUF_TIMESTAMP].signers[0] = toy_key_new(&f->repo, KEY_ED25519);
+    toy_bump(&f->repo.roles[TUF_TIMESTAMP]);
+    toy_sign(&f->repo.roles[TUF_TIMESTAMP]);
+    assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), E_SIGNATURE);
+    assert_non_null(strstr(e.message, "timestamp: 0 of 1"));
+}
+
 static void root_of_another_signer_is_refused_and_not_stored(void **state)
 {
     struct fixture *f = *state;
@@ -393,6 +423,7 @@ int main(void)
         CASE(expired_timestamp_served_by_the_registry_is_refused),
         CASE(swapped_snapshot_and_targets_are_refused),
         CASE(clock_behind_the_last_refresh_is_undetermined),
+        CASE(root_between_two_answers),
         CASE(root_rotation_is_followed_and_kept),
         CASE(root_of_another_signer_is_refused_and_not_stored),
         CASE(no_metadata_is_undetermined),
