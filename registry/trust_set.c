@@ -19,6 +19,7 @@ struct storing {
     const char *repository;
     const struct signer_set *set, *roots;
     const struct signer_set_file *root, *snapshot, *timestamp;
+    bool online_keys_changed; /* by a root after the stored one */
     int64_t id;
 };
 
@@ -30,18 +31,27 @@ static bool is_targets_role(const char *role)
 
 /* --- verifying --- */
 
+static int follow_root(struct storing *s, struct tuf_trusted *t, const struct bytes *root,
+                       struct error *err)
+{
+    bool changed = false;
+    int rc = tuf_trusted_update_root(t, root->data, root->len, &changed, err);
+    s->online_keys_changed = s->online_keys_changed || changed;
+    return rc;
+}
+
 /* The roots in between, each by the one before; those that are stored already are passed over. */
-static int follow_roots(const struct storing *s, struct tuf_trusted *t, struct error *err)
+static int follow_roots(struct storing *s, struct tuf_trusted *t, struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && s->roots && i < s->roots->n_files; i++) {
         const struct signer_set_file *file = &s->roots->files[i];
         if (file->version > tuf_metadata_version(tuf_trusted_root(t)))
-            rc = tuf_trusted_update_root(t, file->data.data, file->data.len, NULL, err);
+            rc = follow_root(s, t, &file->data, err);
     }
     const struct bytes *last = &s->root->data;
     if (rc == 0 && s->root->version != tuf_metadata_version(tuf_trusted_root(t)))
-        return tuf_trusted_update_root(t, last->data, last->len, NULL, err);
+        return follow_root(s, t, last, err);
     const struct bytes *got = rc == 0 ? tuf_metadata_bytes(tuf_trusted_root(t)) : NULL;
     if (got && !bytes_equal(got->data, got->len, last->data, last->len))
         return fail(err, E_ROLLBACK, "the set's root is another of the same version");
@@ -49,7 +59,7 @@ static int follow_roots(const struct storing *s, struct tuf_trusted *t, struct e
 }
 
 /* Starts at the stored root where there is one, so that the set must follow from it. */
-static int trust_root(struct index_tx *tx, const struct storing *s, struct tuf_trusted **out,
+static int trust_root(struct index_tx *tx, struct storing *s, struct tuf_trusted **out,
                       struct error *err)
 {
     CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
@@ -124,8 +134,7 @@ static int check_roles(const struct storing *s, const struct tuf_trusted *t, str
 }
 
 /* What is published protects itself: a service restored from a copy may hold an older snapshot
- * under a newer timestamp. Files of keys that a new root replaced do not load, and bind nobody (TUF
- * 5.3.11). */
+ * under a newer timestamp. */
 static int load_published(struct index_tx *tx, const struct storing *s, struct tuf_trusted *t,
                           struct error *err)
 {
@@ -142,7 +151,7 @@ static int load_published(struct index_tx *tx, const struct storing *s, struct t
     return 0;
 }
 
-static int verify(struct index_tx *tx, const struct storing *s, struct error *err)
+static int verify(struct index_tx *tx, struct storing *s, struct error *err)
 {
     CLEANUP(tuf_trusted_cleanup) struct tuf_trusted *t = NULL;
     bool changed = false;
@@ -151,7 +160,7 @@ static int verify(struct index_tx *tx, const struct storing *s, struct error *er
         tuf_trusted_ignore_root_expiry(t);
         rc = tuf_trusted_finish_root(t, err);
     }
-    if (rc == 0)
+    if (rc == 0 && !s->online_keys_changed) /* TUF 5.3.11 */
         rc = load_published(tx, s, t, err);
     if (rc == 0)
         rc = tuf_trusted_update_timestamp(t, s->timestamp->data.data, s->timestamp->data.len,

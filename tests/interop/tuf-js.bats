@@ -142,6 +142,23 @@ same_digest() { # REFERENCE NAME
     expect 2 "no target v9"
 }
 
+@test "new keys for snapshot and timestamp, while the client knows the old ones" {
+    local base=https://$REGISTRY_HOST/v2/acme/rotated/_trust role
+    bulla trust init "$REGISTRY_HOST/acme/rotated" --root-key root --targets-key targets > /dev/null
+    bulla push store:app:v1 "$REGISTRY_HOST/acme/rotated:v1" > /dev/null
+    bulla sign "$REGISTRY_HOST/acme/rotated:v1" --key targets > /dev/null
+    start_at_root acme/rotated
+    run client "$base" v1
+    expect 0 "^v1 "
+    for role in snapshot timestamp; do
+        bulla trust rotate "$REGISTRY_HOST/acme/rotated" "$role" --key root > /dev/null
+        run client "$base" v1
+        expect 0 "^v1 "
+    done
+    [[ $(jq .signed.version "$META/root.json") == 3 ]]
+    same_digest "$REGISTRY_HOST/acme/rotated:v1" v1
+}
+
 @test "a digest as the name of a target" {
     local digest
     digest=$(bulla verify "$REF" --json 2> /dev/null | jq -r .digest)
