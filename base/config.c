@@ -112,6 +112,8 @@ static const cyaml_schema_field_t top_fields[] = {
                          rules.retention, &config_retention_entry, 0, CONFIG_RULES_MAX),
     CYAML_FIELD_SEQUENCE("quotas", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw,
                          rules.quotas, &config_quota_entry, 0, CONFIG_RULES_MAX),
+    CYAML_FIELD_SEQUENCE("mirrors", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw,
+                         rules.mirrors, &config_mirror_entry, 0, CONFIG_RULES_MAX),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
     CYAML_FIELD_MAPPING("scrub", CYAML_FLAG_OPTIONAL, struct raw, scrub, scrub_fields),
     CYAML_FIELD_MAPPING("audit", CYAML_FLAG_OPTIONAL, struct raw, audit, audit_fields),
@@ -613,7 +615,8 @@ static int load(const char *path, struct server_config *out, struct error *err)
     if (!rc)
         rc = convert(bytes_text(&text), raw, folder, out, err);
     if (!rc)
-        rc = config_rules_convert(&raw->rules, bytes_text(&text), &out->rules, err);
+        rc = config_rules_convert(&raw->rules, &(struct config_source){bytes_text(&text), folder},
+                                  &out->rules, err);
     const cyaml_config_t config = {.mem_fn = allocate};
     (void)cyaml_free(&config, &schema, raw, 0);
     return wrap(err, rc, "%s", path);
@@ -721,7 +724,11 @@ static const struct {
      "#retention:\n#  - repository: \"ci/*\"\n#    keepLast: 10\n#    keepWithin: 30d\n"
      "#    keepTags: [\"release-*\"]\n#    deleteUntagged: 7d\n"
      "\n# What all repositories below a name may hold together; \"*\" is all of them.\n"
-     "#quotas:\n#  - prefix: acme\n#    bytes: 100g\n#    repositories: 50\n",
+     "#quotas:\n#  - prefix: acme\n#    bytes: 100g\n#    repositories: 50\n"
+     "\n# Repositories that hold proofs signed elsewhere, as 'bulla copy' brings them; root: the "
+     "file\n# that trust in the collection starts from. Nothing else can be published there.\n"
+     "#mirrors:\n#  - repository: \"copies/*\"\n#    collection: \"acme/*\"\n"
+     "#    root: acme.root.json\n",
      NULL, NULL},
     {"\n# level: error, warn, info, debug; format: text, json.\nlog:\n", "log", "level"},
     {"", "log", "format"},

@@ -34,6 +34,11 @@ struct config_quota {
     uint64_t bytes;        /* 0: any */
     uint32_t repositories; /* 0: any */
 };
+/* Whose proofs a repository may hold though they are signed elsewhere. */
+struct config_mirror {
+    char *repository, *collection; /* both names, or both ending in a star: the rest is the same */
+    char *root;                    /* file of the root that trust starts from */
+};
 struct config_rules {
     struct config_immutable *immutable;
     size_t n_immutable;
@@ -41,6 +46,8 @@ struct config_rules {
     size_t n_retention;
     struct config_quota *quotas;
     size_t n_quotas;
+    struct config_mirror *mirrors; /* the first that fits a repository is its rule */
+    size_t n_mirrors;
 };
 
 /* Strings are owned by the struct; paths are absolute. Life-times in seconds, sizes in bytes. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MAX_VALUE     512u
+#define MAX_PATH      4096u
 #define DAY           86400
 #define DECADE        (3653 * DAY)
 #define TAG_CHARS     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-*?"
@@ -40,6 +41,13 @@ static const cyaml_schema_field_t quota_fields[] = {
     TEXT(raw_quota, "repositories", repositories), CYAML_FIELD_END};
 const cyaml_schema_value_t config_quota_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_quota, quota_fields)};
+
+static const cyaml_schema_field_t mirror_fields[] = {
+    TEXT(raw_mirror, "repository", repository), TEXT(raw_mirror, "collection", collection),
+    CYAML_FIELD_STRING_PTR("root", CYAML_FLAG_OPTIONAL, struct raw_mirror, root, 1, MAX_PATH),
+    CYAML_FIELD_END};
+const cyaml_schema_value_t config_mirror_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_mirror, mirror_fields)};
 
 /* --- where something stands --- */
 
@@ -288,13 +296,70 @@ static int convert_quotas(const struct raw_rules *raw, const char *text, struct 
     return rc;
 }
 
-int config_rules_convert(const struct raw_rules *raw, const char *text, struct config_rules *out,
-                         struct error *err)
+static bool is_pattern(const char *text)
 {
-    int rc = convert_immutable(raw, text, out, err);
+    return strcmp(text, "*") == 0 || text_ends(text, "/*");
+}
+
+static int take_collection(const struct place *place, const struct raw_mirror *raw,
+                           struct config_mirror *to, struct error *err)
+{
+    const char *text = raw->collection ? raw->collection : raw->repository;
+    size_t len = strlen(text);
+    bool folder = len > 2 && text_ends(text, "/*");
+    if (strcmp(text, "*") != 0 && !name_valid(text, folder ? len - 2 : len))
+        return at_line(
+            place, "collection",
+            fail(err, E_INVALID, "'%s' is neither a collection, nor 'prefix/*', nor '*'", text),
+            err);
+    if (is_pattern(text) != is_pattern(to->repository))
+        return at_line(place, "collection",
+                       fail(err, E_INVALID,
+                            "'%s' and repository '%s': either both or neither end in '*'", text,
+                            to->repository),
+                       err);
+    return copy(text, &to->collection, err);
+}
+
+static int convert_mirror(const struct place *place, const char *folder,
+                          const struct raw_mirror *raw, struct config_mirror *to, struct error *err)
+{
+    int rc = take_repository(place, raw->repository, &to->repository, err);
     if (!rc)
-        rc = convert_retention(raw, text, out, err);
-    return rc ? rc : convert_quotas(raw, text, out, err);
+        rc = take_collection(place, raw, to, err);
+    if (!rc && !raw->root)
+        rc = missing(place, "root", err);
+    if (rc)
+        return rc;
+    to->root = *raw->root == '/' ? strdup(raw->root) : text_format("%s/%s", folder, raw->root);
+    return to->root ? OK : fail_nomem(err);
+}
+
+static int convert_mirrors(const struct raw_rules *raw, const struct config_source *source,
+                           struct config_rules *out, struct error *err)
+{
+    unsigned n = raw->mirrors_count;
+    out->mirrors = calloc(n ? n : 1, sizeof *out->mirrors);
+    if (!out->mirrors)
+        return fail_nomem(err);
+    int rc = OK;
+    for (unsigned i = 0; !rc && i < n; i++) {
+        const struct place place = {source->text, "mirrors", i};
+        rc = convert_mirror(&place, source->folder, &raw->mirrors[i],
+                            &out->mirrors[out->n_mirrors++], err);
+    }
+    return rc;
+}
+
+int config_rules_convert(const struct raw_rules *raw, const struct config_source *source,
+                         struct config_rules *out, struct error *err)
+{
+    int rc = convert_immutable(raw, source->text, out, err);
+    if (!rc)
+        rc = convert_retention(raw, source->text, out, err);
+    if (!rc)
+        rc = convert_quotas(raw, source->text, out, err);
+    return rc ? rc : convert_mirrors(raw, source, out, err);
 }
 
 void config_rules_done(struct config_rules *rules)
@@ -311,6 +376,12 @@ void config_rules_done(struct config_rules *rules)
     }
     for (size_t i = 0; i < rules->n_quotas; i++)
         free(rules->quotas[i].prefix);
+    for (size_t i = 0; i < rules->n_mirrors; i++) {
+        free(rules->mirrors[i].repository);
+        free(rules->mirrors[i].collection);
+        free(rules->mirrors[i].root);
+    }
+    free(rules->mirrors);
     free(rules->immutable);
     free(rules->retention);
     free(rules->quotas);

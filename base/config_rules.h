@@ -21,6 +21,9 @@ struct raw_retention {
 struct raw_quota {
     char *prefix, *bytes, *repositories;
 };
+struct raw_mirror {
+    char *repository, *collection, *root;
+};
 struct raw_tags {
     struct raw_immutable *immutable;
     unsigned immutable_count;
@@ -31,17 +34,22 @@ struct raw_rules {
     unsigned retention_count;
     struct raw_quota *quotas;
     unsigned quotas_count;
+    struct raw_mirror *mirrors;
+    unsigned mirrors_count;
 };
 
 #define CONFIG_RULES_MAX 1000u /* of one list */
 
 extern const cyaml_schema_field_t config_tags_fields[];
-extern const cyaml_schema_value_t config_retention_entry, config_quota_entry;
+extern const cyaml_schema_value_t config_retention_entry, config_quota_entry, config_mirror_entry;
 
-/* text: the whole file, for line numbers. *out is owned, also on failure: config_rules_done.
- * E_INVALID ("line N: …"), E_NOMEM. */
-int config_rules_convert(const struct raw_rules *raw, const char *text, struct config_rules *out,
-                         struct error *err) MUST_CHECK;
+struct config_source {
+    const char *text;   /* the whole file, for line numbers */
+    const char *folder; /* that relative paths start from */
+};
+/* *out is owned, also on failure: config_rules_done. E_INVALID ("line N: …"), E_NOMEM. */
+int config_rules_convert(const struct raw_rules *raw, const struct config_source *source,
+                         struct config_rules *out, struct error *err) MUST_CHECK;
 void config_rules_done(struct config_rules *rules);
 
 #endif

@@ -143,6 +143,8 @@ static unsigned needed(const struct route *route, enum http_method method)
         return method == HTTP_POST ? ACCESS_SIGN : 0;
     case ROUTE_TRUST_KEY:
         return reads(method) ? ACCESS_SIGN : method == HTTP_POST ? ACCESS_ADMIN : 0;
+    case ROUTE_TRUST_MIRROR:
+        return reads(method) || method == HTTP_POST ? ACCESS_ADMIN : 0;
     case ROUTE_TAGS:
     case ROUTE_REFERRERS:
     case ROUTE_TRUST_FILE:

@@ -16,7 +16,7 @@
 
 static const struct api_operation *const tables[] = {
     api_blob_operations,  api_upload_operations, api_manifest_operations, api_list_operations,
-    api_trust_operations, api_health_operations, api_auth_operations};
+    api_trust_operations, api_health_operations, api_auth_operations,     api_mirror_operations};
 
 static const struct api_operation *find_operation(enum route_kind kind, enum http_method method)
 {

@@ -31,6 +31,7 @@ struct registry {
     struct gate *commits; /* pushes between making a blob visible and recording it */
     struct users *users;
     struct signer_link *signer;
+    struct mirror_anchors *anchors;
     struct health *health;
     struct audit *audit;
     int lock_fd; /* on the data folder, for this server alone */
@@ -121,7 +122,7 @@ int api_lease(struct api_call *c, const struct digest *d, struct error *err) MUS
 
 extern const struct api_operation api_blob_operations[], api_upload_operations[],
     api_manifest_operations[], api_list_operations[], api_trust_operations[],
-    api_health_operations[], api_auth_operations[];
+    api_health_operations[], api_auth_operations[], api_mirror_operations[];
 
 #define API_ALIVE "{\"alive\":true}\n" /* what /healthz says */
 

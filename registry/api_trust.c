@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "registry/access.h"
 #include "registry/api.h"
+#include "registry/index_mirror.h"
 #include "registry/index_trust.h"
 #include "registry/metrics.h"
 #include "registry/publish.h"
@@ -40,6 +41,9 @@ static void renew_if_due(struct api_call *c, struct bytes *data)
     struct index_tx *tx = NULL;
     CLEANUP(bytes_done) struct bytes fresh = BYTES_INIT;
     if (!is_due(data, &expired))
+        return;
+    /* Nothing here signs a mirror's. */
+    if (api_read(c, &tx, &err) != 0 || index_mirror_check_none(tx, c->route.repository, &err) != 0)
         return;
     api_read_end(c);
     int rc = publish_refresh(c->registry, c->route.repository, &err);
@@ -109,10 +113,15 @@ static int may_have_key(struct api_call *c, struct error *err)
 
 static int key_role(struct api_call *c, enum tuf_type *role, struct error *err)
 {
+    struct index_tx *tx = NULL;
     *role = is_timestamp(c) ? TUF_TIMESTAMP : TUF_SNAPSHOT;
     if (!is_timestamp(c) && strcmp(c->route.role, "snapshot") != 0)
         return fail(err, E_NOTFOUND, "only snapshot and timestamp have keys here");
-    return 0;
+    int rc = api_read(c, &tx, err);
+    if (rc == 0)
+        rc = index_mirror_check_none(tx, c->route.repository, err);
+    api_read_end(c);
+    return rc;
 }
 
 static int reply_key(struct api_call *c, struct bytes *json, struct error *err)

@@ -3,6 +3,7 @@
 #include "registry/commands.h"
 #include "registry/deployment.h"
 #include "registry/http_certificate.h"
+#include "registry/mirror_anchor.h"
 
 #include "base/cleanup.h"
 
@@ -63,11 +64,14 @@ static int check_certificate(const struct server_config *config, struct error *e
 static int config_check(char **args, struct error *err)
 {
     CLEANUP(server_config_done) struct server_config config = {0};
+    CLEANUP(mirror_anchors_cleanup) struct mirror_anchors *anchors = NULL;
     int rc = command_load_config(args, &config, err);
     if (rc == 0)
         rc = deployment_check(&config, err);
     if (rc == 0)
         rc = check_certificate(&config, err);
+    if (rc == 0)
+        rc = mirror_anchors_load(&config, &anchors, err);
     return rc == 0 ? advise(&config, err) : rc;
 }
 

@@ -27,7 +27,7 @@ struct http_request;
 /* One part of a multipart form. Owned by the request. */
 struct http_part {
     char name[64];      /* cut where longer */
-    char file_name[80]; /* likewise; "" where absent */
+    char file_name[96]; /* likewise; "" where absent */
     struct bytes data;
 };
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "registry/index_internal.h"
+#include "registry/index_mirror.h"
 #include "registry/index_schema.h"
 
 #include <pthread.h>
@@ -121,7 +122,7 @@ static const char *const schema[] = {
     "  user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE, created_s INTEGER NOT NULL)"
     "  STRICT, WITHOUT ROWID;"
     "CREATE INDEX certificate_user ON certificate(user);",
-    INDEX_SCHEMA_GC, INDEX_SCHEMA_WAITING, INDEX_SCHEMA_USAGE};
+    INDEX_SCHEMA_GC, INDEX_SCHEMA_WAITING, INDEX_SCHEMA_USAGE, INDEX_SCHEMA_MIRROR};
 
 struct cached {
     const char *sql;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/index_mirror.h"
 #include "registry/metrics.h"
 #include "registry/trust_set.h"
 
@@ -88,7 +89,9 @@ static int check_rules(struct index_tx *tx, const struct publication *p,
                        struct tuf_accepted **accepted, struct error *err)
 {
     CLEANUP(current_done) struct current current = {.files = NULL};
-    int rc = read_current(tx, p->repository, &current, err);
+    int rc = index_mirror_check_none(tx, p->repository, err);
+    if (rc == 0)
+        rc = read_current(tx, p->repository, &current, err);
     if (rc == 0 && current.n_roles == 0 && !p->may_found)
         rc = fail(err, E_DENIED, "the first root of a repository needs the right 'admin'");
     const struct tuf_accept_input input = {.collection = p->repository,

@@ -56,6 +56,8 @@ const char *route_kind_name(enum route_kind kind)
         return "trust-key";
     case ROUTE_TRUST_TARGET:
         return "trust-target";
+    case ROUTE_TRUST_MIRROR:
+        return "trust-mirror";
     case ROUTE_TOKEN:
         return "token";
     case ROUTE_HEALTH:
@@ -238,6 +240,10 @@ static int match_suffix(const struct segments *s, struct route *out, size_t *n_s
     *code = "UNSUPPORTED";
     if (is_word(s, 3, "_trust") && (is_word(s, 2, "tuf") || is_word(s, 2, "targets")))
         return match_trust(s, out, n_suffix, err);
+    if (is_word(s, 2, "_trust") && is_word(s, 1, "mirror")) {
+        out->kind = ROUTE_TRUST_MIRROR;
+        return 0;
+    }
     if (is_word(s, 2, "tags") && is_word(s, 1, "list")) {
         out->kind = ROUTE_TAGS;
         return 0;

@@ -25,6 +25,7 @@ enum route_kind {
     ROUTE_TRUST_FILE,   /* …/_trust/tuf/[N.]ROLE.json */
     ROUTE_TRUST_KEY,    /* …/_trust/tuf/{snapshot,timestamp}.key */
     ROUTE_TRUST_TARGET, /* …/_trust/targets/SHA256.TAG */
+    ROUTE_TRUST_MIRROR, /* …/_trust/mirror */
     ROUTE_HEALTH,       /* /healthz */
     ROUTE_READY,        /* /readyz */
     ROUTE_METRICS,      /* /metrics */

@@ -5,6 +5,7 @@
 #include "registry/audit.h"
 #include "registry/gc.h"
 #include "registry/health.h"
+#include "registry/mirror_anchor.h"
 #include "registry/password.h"
 #include "registry/token.h"
 
@@ -49,6 +50,8 @@ int registry_open(const struct server_config *config, struct registry *out, stru
         rc = open_token_keys(config, &r.token_keys, err);
     if (rc == 0)
         rc = uploads_new(r.blobs, config->limits.uploads_per_user, &r.uploads, err);
+    if (rc == 0)
+        rc = mirror_anchors_load(config, &r.anchors, err);
     if (rc == 0)
         rc = signer_link_new(config->signer.socket, &r.signer, err);
     if (rc != 0)
@@ -96,6 +99,7 @@ void registry_close(struct registry *r)
     blobs_close(r->blobs);
     gate_free(r->commits);
     signer_link_free(r->signer);
+    mirror_anchors_free(r->anchors);
     cleanup_fd(&r->lock_fd);
     *r = (struct registry){.config = r->config, .lock_fd = -1};
 }

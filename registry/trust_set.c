@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "registry/index_content.h"
+#include "registry/index_mirror.h"
 #include "tuf/trusted.h"
 
 #include <string.h>
@@ -231,27 +232,40 @@ static int each_difference(const struct role_rows *rows, const struct tuf_metada
     return rc;
 }
 
+struct place {
+    const char *name, *role;
+    int64_t id;
+};
+
 /* A collection of many tags changes by a few: only those are written. */
-static int store_targets(struct index_tx *tx, const struct storing *s,
-                         const struct signer_set_file *file, struct error *err)
+static int store_targets(struct index_tx *tx, const struct place *at, const struct bytes *data,
+                         struct error *err)
 {
     CLEANUP(bytes_done) struct bytes old_data = BYTES_INIT;
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *old = NULL;
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *new = NULL;
-    int rc = index_trust_find(tx, s->repository, file->role, 0, &old_data, err);
-    if (rc == 0 && bytes_equal(old_data.data, old_data.len, file->data.data, file->data.len))
+    int rc = index_trust_find(tx, at->name, at->role, 0, &old_data, err);
+    if (rc == 0 && bytes_equal(old_data.data, old_data.len, data->data, data->len))
         return 0;
     if (rc == 0)
         rc = tuf_metadata_parse(TUF_TARGETS, old_data.data, old_data.len, &old, err);
     if (rc == 0 || rc == E_NOTFOUND)
-        rc = tuf_metadata_parse(TUF_TARGETS, file->data.data, file->data.len, &new, err);
-    const struct role_rows gone = {tx, s->id, file->role, index_trust_target_remove};
-    const struct role_rows come = {tx, s->id, file->role, index_trust_target_add};
+        rc = tuf_metadata_parse(TUF_TARGETS, data->data, data->len, &new, err);
+    const struct role_rows gone = {tx, at->id, at->role, index_trust_target_remove};
+    const struct role_rows come = {tx, at->id, at->role, index_trust_target_add};
     if (rc == 0)
         rc = each_difference(&gone, old, new, err);
     if (rc == 0)
         rc = each_difference(&come, new, old, err);
     return rc;
+}
+
+int trust_set_put_targets(struct index_tx *tx, const char *repository, const char *role,
+                          const struct bytes *data, struct error *err)
+{
+    struct place at = {repository, role, 0};
+    int rc = index_repository_find(tx, repository, &at.id, err);
+    return rc == 0 ? store_targets(tx, &at, data, err) : rc;
 }
 
 static int store_timestamp_life(struct index_tx *tx, const struct storing *s, struct error *err)
@@ -282,8 +296,10 @@ static int store_files(struct index_tx *tx, const struct storing *s, struct erro
 {
     int rc = store_roots(tx, s, err);
     for (size_t i = 0; rc == 0 && i < s->set->n_files; i++)
-        if (is_targets_role(s->set->files[i].role))
-            rc = store_targets(tx, s, &s->set->files[i], err);
+        if (is_targets_role(s->set->files[i].role)) {
+            const struct place at = {s->repository, s->set->files[i].role, s->id};
+            rc = store_targets(tx, &at, &s->set->files[i].data, err);
+        }
     if (rc == 0)
         rc = index_trust_retire(tx, s->id, err);
     for (size_t i = 0; rc == 0 && i < s->set->n_files; i++) {
@@ -312,7 +328,9 @@ static int store(struct index_tx *tx, void *arg, struct error *err)
 {
     struct storing *s = arg;
     bool newer = false;
-    int rc = is_newer(tx, s, &newer, err);
+    int rc = index_mirror_check_none(tx, s->repository, err);
+    if (rc == 0)
+        rc = is_newer(tx, s, &newer, err);
     if (rc != 0 || !newer)
         return rc != 0 ? rc : settle(tx, s, err);
     rc = verify(tx, s, err);

@@ -28,4 +28,9 @@ int trust_set_gap(struct index_tx *tx, const char *repository, const struct sign
 int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
                     const struct signer_set *roots, struct error *err) MUST_CHECK;
 
+/* What this targets file vouches for replaces what the one in force did, where they differ: for
+ * whoever then puts it in force. */
+int trust_set_put_targets(struct index_tx *tx, const char *repository, const char *role,
+                          const struct bytes *data, struct error *err) MUST_CHECK;
+
 #endif

@@ -497,6 +497,17 @@ int tuf_trusted_update_targets(struct tuf_trusted *t, const char *role, const ch
     return admit(t, role, delegator, m, err);
 }
 
+void tuf_trusted_forget(struct tuf_trusted *t, const char *role)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_roles; i++)
+        if (strcmp(t->roles[i].name, role) == 0)
+            role_done(&t->roles[i]);
+        else
+            t->roles[kept++] = t->roles[i];
+    t->n_roles = kept;
+}
+
 /* --- what is accepted --- */
 
 const struct tuf_metadata *tuf_trusted_root(const struct tuf_trusted *t)

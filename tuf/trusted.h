@@ -80,6 +80,11 @@ const struct tuf_meta *tuf_trusted_wanted(const struct tuf_trusted *t, const cha
 int tuf_trusted_update_targets(struct tuf_trusted *t, const char *role, const char *delegator,
                                const void *data, size_t len, struct error *err) MUST_CHECK;
 
+/* Drops an accepted role that is not needed again, so that thousands of bins can be looked at one
+ * after the other: as if it had not been fed. Its delegated roles stay, until it is fed again they
+ * cannot be. */
+void tuf_trusted_forget(struct tuf_trusted *t, const char *role);
+
 /* Accepted metadata, borrowed; NULL where not (yet) accepted. */
 const struct tuf_metadata *tuf_trusted_root(const struct tuf_trusted *t);
 const struct tuf_metadata *tuf_trusted_timestamp(const struct tuf_trusted *t);

@@ -32,7 +32,16 @@ static const char all[] = "tags:\n"
                           "  - prefix: acme\n"
                           "    bytes: 10g\n"
                           "  - prefix: \"*\"\n"
-                          "    repositories: 50\n";
+                          "    repositories: 50\n"
+                          "mirrors:\n"
+                          "  - repository: copies/app\n"
+                          "    collection: acme/app\n"
+                          "    root: /etc/acme.root.json\n"
+                          "  - repository: \"hub/*\"\n"
+                          "    collection: \"*\"\n"
+                          "    root: hub.json\n"
+                          "  - repository: \"*\"\n"
+                          "    root: a/b.json\n";
 
 static void lists_are_read(void **state)
 {
@@ -58,6 +67,13 @@ static void lists_are_read(void **state)
     assert_int_equal(r->quotas[0].repositories, 0);
     assert_string_equal(r->quotas[1].prefix, "");
     assert_int_equal(r->quotas[1].repositories, 50);
+    assert_int_equal(r->n_mirrors, 3);
+    assert_string_equal(r->mirrors[0].repository, "copies/app");
+    assert_string_equal(r->mirrors[0].collection, "acme/app");
+    assert_string_equal(r->mirrors[0].root, "/etc/acme.root.json");
+    assert_string_equal(r->mirrors[1].collection, "*");
+    assert_string_equal(r->mirrors[1].root, scratch_name(s, "hub.json"));
+    assert_string_equal(r->mirrors[2].collection, "*");
 }
 
 static void without_lists_there_are_none(void **state)
@@ -103,6 +119,14 @@ static void faults_are_named_with_their_line(void **state)
         {"quotas:\n  - prefix: a\n    bytes: 1g\n  - prefix: a\n    repositories: 1\n",
          "line 4:", "given twice"},
         {"quotas: {prefix: a}\n", "line 1", ""},
+        {"mirrors:\n  - collection: a\n    root: r\n", "line 2:", "repository: is missing"},
+        {"mirrors:\n  - repository: a\n", "line 2:", "root: is missing"},
+        {"mirrors:\n  - repository: a\n    collection: A\n    root: r\n", "line 3:", "'A'"},
+        {"mirrors:\n  - repository: a/*\n    collection: b\n    root: r\n", "line 3:", "both"},
+        {"mirrors:\n  - repository: a\n    collection: b/*\n    root: r\n", "line 3:", "both"},
+        {"mirrors:\n  - repository: \"a*\"\n    root: r\n", "line 2:", "'a*'"},
+        {"mirrors:\n  - repository: a\n    roots: r\n", "line 3:", "unknown key 'roots'"},
+        {"mirrors:\n  - repository: a\n    root: r\n    root: s\n", "line", "twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = ERROR_INIT;

@@ -97,6 +97,7 @@ static void needs(void **state)
         [ROUTE_TRUST_FILE] = {L, L, NO, NO, NO, NO, NO},
         [ROUTE_TRUST_KEY] = {S, S, A, NO, NO, NO, NO},
         [ROUTE_TRUST_TARGET] = {L, L, NO, NO, NO, NO, NO},
+        [ROUTE_TRUST_MIRROR] = {A, A, A, NO, NO, NO, NO},
         [ROUTE_HEALTH] = {0, 0, NO, NO, NO, NO, NO},
         [ROUTE_READY] = {0, 0, NO, NO, NO, NO, NO},
         [ROUTE_METRICS] = {A, A, NO, NO, NO, NO, NO},

@@ -39,6 +39,7 @@ static const struct good good[] = {
     {"/v2/acme/app/_trust/targets/" HEX64 ".v1.2", ROUTE_TRUST_TARGET, "acme/app", "v1.2"},
     {"/v2/acme/app/_trust/targets/" HEX64 ".sha256:" HEX64, ROUTE_TRUST_TARGET, "acme/app",
      "sha256:" HEX64},
+    {"/v2/acme/app/_trust/mirror", ROUTE_TRUST_MIRROR, "acme/app", ""},
     /* keywords as components of names */
     {"/v2/blobs/manifests/v1", ROUTE_MANIFEST, "blobs", "v1"},
     {"/v2/a/blobs/uploads/manifests/v1", ROUTE_MANIFEST, "a/blobs/uploads", "v1"},
