@@ -478,15 +478,24 @@ int js_canonical(const struct js *v, struct bytes *out, struct error *err)
     return bytes_append_text(out, "null", err);
 }
 
-static int append_block(const char *block, size_t len, void *out)
+struct writing {
+    struct bytes *out;
+    bool failed; /* kept here: jansson 2.14 goes on after a member's name that was not taken */
+};
+
+static int append_block(const char *block, size_t len, void *context)
 {
-    return bytes_append(out, block, len, NULL);
+    struct writing *w = context;
+    if (!w->failed && bytes_append(w->out, block, len, NULL))
+        w->failed = true;
+    return w->failed ? -1 : 0;
 }
 
 int js_write(const struct js *v, bool pretty, struct bytes *out, struct error *err)
 {
     size_t flags = JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT);
-    if (json_dump_callback(to_jansson(v), append_block, out, flags))
+    struct writing w = {.out = out};
+    if (json_dump_callback(to_jansson(v), append_block, &w, flags) || w.failed)
         return fail_nomem(err);
     return pretty ? bytes_append_text(out, "\n", err) : OK;
 }

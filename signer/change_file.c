@@ -261,23 +261,58 @@ static int read_files(const struct js *list, struct draft *d, struct error *err)
     return rc;
 }
 
-/* What a person is about to sign must be the next version of just this role and collection. */
+static const struct draft_file *file_of(const struct draft *d, const char *role)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->files[i].role, role) == 0)
+            return &d->files[i];
+    return NULL;
+}
+
+/* Each role once, and each led to from targets: a role that vouches for its own keys vouches for
+ * nothing. */
+static int check_place(const struct draft *d, const struct draft_file *f, struct error *err)
+{
+    const char *role = f->role, *delegator = f->delegator;
+    if (file_of(d, role) != f)
+        return fail(err, E_INVALID, "'%s' changes twice", role);
+    for (size_t i = 0; delegator; i++) {
+        const struct draft_file *file = file_of(d, delegator);
+        const struct draft_base *base = base_of(d, delegator);
+        if (i > d->n + d->n_base || strcmp(delegator, "root") == 0 || (!file && !base))
+            return fail(err, E_INVALID, "no delegation leads to '%s'", role);
+        delegator = file ? file->delegator : base->delegator;
+    }
+    return OK;
+}
+
+/* What a person is about to sign must be the next version of just this role and collection, and
+ * what a registry takes. */
 static int check_file(const struct draft *d, const struct draft_file *f, struct error *err)
 {
     const struct tuf_metadata *m = f->after;
-    const char *collection = tuf_metadata_collection(m), *role = tuf_metadata_role(m);
     int64_t is = tuf_metadata_version(m);
     /* A role without a file may have had one before it was taken back: the registry knows. */
     int64_t wanted = f->before ? tuf_metadata_version(f->before) + 1 : f->delegator ? is : 1;
-    if (!collection || strcmp(collection, d->collection) != 0)
-        return fail(err, E_BINDING, "'%s' is not for collection '%s'", f->role, d->collection);
-    if (tuf_metadata_type(m) == TUF_TARGETS && (!role || strcmp(role, f->role) != 0))
-        return fail(err, E_BINDING, "metadata of role '%s' is given as '%s'", role ? role : "?",
-                    f->role);
+    int rc = tuf_accept_alone(m, d->collection, f->role, d->now_s, err);
+    if (rc)
+        return rc;
     if (is != wanted)
         return fail(err, E_CONFLICT, "'%s' has version %" PRId64 ", it must be %" PRId64, f->role,
                     is, wanted);
     return OK;
+}
+
+/* Together with its signatures the file must be one that can be read at all: what is odd would
+ * otherwise be found out when everybody has signed. */
+static int check_signed(struct draft_file *f, struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
+    int rc = draft_write_file(f, err);
+    if (!rc)
+        rc = tuf_metadata_parse(tuf_metadata_type(f->after), f->signed_file.data,
+                                f->signed_file.len, &m, err);
+    return wrap(err, rc, "'%s' with its signatures", f->role);
 }
 
 static int read_head(const struct js *root, struct reference *ref, const char **collection,
@@ -325,12 +360,27 @@ static int read_change(const struct collection_owner *owner, const struct js *ro
         rc = check_base(d, err);
     if (!rc)
         rc = read_files(files, d, err);
+    for (size_t i = 0; !rc && i < d->n; i++)
+        rc = check_place(d, &d->files[i], err);
     if (!rc)
         rc = draft_compile(d, err);
     for (size_t i = 0; !rc && i < d->n; i++)
         rc = check_file(d, &d->files[i], err);
     for (size_t i = 0; !rc && i < d->n; i++)
-        rc = draft_write_file(&d->files[i], err);
+        rc = check_signed(&d->files[i], err);
+    return rc;
+}
+
+int change_file_parse(const struct collection_owner *owner, const void *data, size_t len,
+                      struct draft *out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *root = NULL;
+    *out = (struct draft){.owner = owner};
+    int rc = js_parse(data, len, &root, err);
+    if (!rc)
+        rc = read_change(owner, root, out, err);
+    if (rc)
+        draft_close(out);
     return rc;
 }
 
@@ -338,14 +388,9 @@ int change_file_read(const struct collection_owner *owner, const char *path, str
                      struct error *err)
 {
     CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
-    CLEANUP(js_cleanup) struct js *root = NULL;
     *out = (struct draft){.owner = owner};
     int rc = file_read(AT_FDCWD, path, CHANGE_FILE_MAX, &text, err);
     if (!rc)
-        rc = js_parse(text.data, text.len, &root, err);
-    if (!rc)
-        rc = read_change(owner, root, out, err);
-    if (rc)
-        draft_close(out);
+        rc = change_file_parse(owner, text.data, text.len, out, err);
     return wrap(err, rc, "change file '%s'", path);
 }

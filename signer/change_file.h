@@ -22,4 +22,8 @@ int change_file_write(struct draft *d, const char *path, bool only_new,
 int change_file_read(const struct collection_owner *owner, const char *path, struct draft *out,
                      struct error *err) MUST_CHECK;
 
+/* The same of bytes. */
+int change_file_parse(const struct collection_owner *owner, const void *data, size_t len,
+                      struct draft *out, struct error *err) MUST_CHECK;
+
 #endif

@@ -10,6 +10,15 @@ struct describing {
     struct bytes *out;
 };
 
+/* A member's name is any text at all, line breaks included. */
+static int describe_member(const struct describing *d, const char *name, const char *word,
+                           struct error *err)
+{
+    struct error escaped = ERROR_INIT;
+    (void)fail(&escaped, E_INVALID, "%.100s", name); /* for its escaping */
+    return bytes_append_format(d->out, err, "  member '%s' %s\n", escaped.message, word);
+}
+
 /* --- keys --- */
 
 static bool lists(const struct tuf_role_keys *role, const char *id)
@@ -86,16 +95,18 @@ static bool same_scope(const struct tuf_delegation *a, const struct tuf_delegati
 static int describe_scope(const struct describing *d, const struct tuf_delegation *role,
                           const char *word, struct error *err)
 {
-    int rc = bytes_append_format(d->out, err, "  role '%s' %s, may sign", role->name, word);
+    size_t n = role->n_paths + role->n_hash_prefixes;
+    int rc = bytes_append_format(d->out, err, "  role '%s' %s, may sign%s", role->name, word,
+                                 n ? "" : " nothing\n");
+    /* A line each: in one long line the last ones could be cut off, unseen. */
     for (size_t i = 0; !rc && i < role->n_paths; i++)
-        rc = bytes_append_format(d->out, err, " '%s'", role->paths[i]);
+        rc = bytes_append_format(d->out, err, "%s '%s'\n", i ? "    and" : "", role->paths[i]);
     for (size_t i = 0; !rc && i < role->n_hash_prefixes; i++)
-        rc = bytes_append_format(d->out, err, " hash %s…", role->hash_prefixes[i]);
-    if (!rc && role->n_paths + role->n_hash_prefixes == 0)
-        rc = bytes_append_text(d->out, " nothing", err);
-    return rc ? rc
-              : bytes_append_text(
-                    d->out, role->terminating ? "; no later role is asked for these\n" : "\n", err);
+        rc = bytes_append_format(d->out, err, "%s hash %s…\n", i ? "    and" : "",
+                                 role->hash_prefixes[i]);
+    return rc || !role->terminating
+               ? rc
+               : bytes_append_text(d->out, "    no later role is asked for these\n", err);
 }
 
 static int describe_delegation(const struct describing *d, const struct tuf_delegation *new,
@@ -175,19 +186,43 @@ static bool same_target(const struct tuf_target *a, const struct tuf_target *b)
            (a->custom == b->custom || js_equal(a->custom, b->custom));
 }
 
+/* Members of a target that mean nothing to a verifier. */
+static int describe_rest(const struct describing *d, const struct tuf_target *t, struct error *err)
+{
+    const struct js *entry = js_get(js_get(tuf_metadata_signed(d->after), "targets"), t->name);
+    int rc = OK;
+    js_foreach (t->custom, it)
+        if (!rc && (strcmp(it.key, "mediaType") != 0 || !js_text(it.value)))
+            rc = describe_member(d, it.key, "stands beside its media type", err);
+    js_foreach (entry, it) {
+        bool known = strcmp(it.key, "length") == 0 || strcmp(it.key, "hashes") == 0 ||
+                     strcmp(it.key, "custom") == 0;
+        if (!rc && !known)
+            rc = describe_member(d, it.key, "stands beside it", err);
+    }
+    return rc;
+}
+
 static int describe_target(const struct describing *d, const struct tuf_target *new,
                            struct error *err)
 {
     char is[DIGEST_TEXT_MAX], was[DIGEST_TEXT_MAX];
+    struct error escaped = ERROR_INIT;
     struct tuf_target old;
     bool known = d->before && tuf_targets_find(d->before, new->name, &old);
     if (known && same_target(&old, new))
         return OK;
-    digest_format(target_digest(new), is);
-    if (!known)
-        return bytes_append_format(d->out, err, "  tag '%s' added: %s\n", new->name, is);
-    return bytes_append_format(d->out, err, "  tag '%s' changed: %s, was %s\n", new->name, is,
-                               digest_format(target_digest(&old), was));
+    const char *type = js_text(js_get(new->custom, "mediaType"));
+    (void)fail(&escaped, E_INVALID, "%.100s", type ? type : "no media type");
+    int rc = bytes_append_format(d->out, err, "  tag '%s' %s: %s, %" PRId64 " bytes, %s", new->name,
+                                 known ? "changed" : "added", digest_format(target_digest(new), is),
+                                 new->length, escaped.message);
+    if (!rc && known)
+        rc = bytes_append_format(d->out, err, "; was %s, %" PRId64 " bytes",
+                                 digest_format(target_digest(&old), was), old.length);
+    if (!rc)
+        rc = bytes_append_text(d->out, "\n", err);
+    return rc ? rc : describe_rest(d, new, err);
 }
 
 static int describe_targets(const struct describing *d, struct error *err)
@@ -221,6 +256,57 @@ static int describe_bans(const struct describing *d, const struct tuf_metadata *
     return rc;
 }
 
+/* --- what no line above speaks of --- */
+
+static bool is_described(const char *member)
+{
+    static const char *const names[] = {"_type",
+                                        "version",
+                                        "expires",
+                                        "keys",
+                                        "roles",
+                                        "targets",
+                                        "delegations",
+                                        "x-bulla-banned",
+                                        "x-bulla-collection",
+                                        "x-bulla-role",
+                                        NULL};
+    for (size_t i = 0; names[i]; i++)
+        if (strcmp(names[i], member) == 0)
+            return true;
+    return false;
+}
+
+static int describe_members(const struct describing *d, struct error *err)
+{
+    const struct js *old = d->before ? tuf_metadata_signed(d->before) : NULL;
+    const struct js *new = tuf_metadata_signed(d->after);
+    int rc = OK;
+    js_foreach (old, it)
+        if (!rc && !is_described(it.key) && !js_get(new, it.key))
+            rc = describe_member(d, it.key, "removed", err);
+    js_foreach (new, it) {
+        const struct js *was = js_get(old, it.key);
+        bool usual = !old && (strcmp(it.key, "spec_version") == 0 ||
+                              strcmp(it.key, "consistent_snapshot") == 0);
+        if (!rc && !usual && !is_described(it.key) && (!was || !js_equal(was, it.value)))
+            rc = describe_member(d, it.key, was ? "changed" : "added", err);
+    }
+    return rc;
+}
+
+static int describe_parts(const struct describing *d, struct error *err)
+{
+    if (tuf_metadata_type(d->after) == TUF_ROOT)
+        return describe_root(d, err);
+    int rc = describe_delegations(d, err);
+    if (!rc)
+        rc = describe_targets(d, err);
+    if (!rc)
+        rc = describe_bans(d, d->after, d->before, "banned:", err);
+    return rc ? rc : describe_bans(d, d->before, d->after, "ban lifted:", err);
+}
+
 int difference_describe(const char *role, const struct tuf_metadata *before,
                         const struct tuf_metadata *after, struct bytes *out, struct error *err)
 {
@@ -231,14 +317,7 @@ int difference_describe(const char *role, const struct tuf_metadata *before,
     int rc = bytes_append_format(out, err, "%s: version %s%" PRId64 ", expires %s\n", role, from,
                                  tuf_metadata_version(after),
                                  clock_format(tuf_metadata_expires(after), when));
-    if (rc)
-        return rc;
-    if (tuf_metadata_type(after) == TUF_ROOT)
-        return describe_root(&d, err);
-    rc = describe_delegations(&d, err);
     if (!rc)
-        rc = describe_targets(&d, err);
-    if (!rc)
-        rc = describe_bans(&d, after, before, "banned:", err);
-    return rc ? rc : describe_bans(&d, before, after, "ban lifted:", err);
+        rc = describe_parts(&d, err);
+    return rc ? rc : describe_members(&d, err);
 }

@@ -237,6 +237,8 @@ static int find_authorities(const struct draft *d, struct draft_file *f, struct 
 {
     const struct tuf_metadata *root = root_after(d);
     f->n_authorities = 0;
+    if (!root)
+        return fail(err, E_INVALID, "there is no root that names keys");
     if (strcmp(f->role, "root") == 0) { /* TUF 5.3.4 */
         if (f->before)
             add_authority(f, ROOT_IN_FORCE, tuf_root_keys(f->before),
@@ -254,7 +256,7 @@ static int find_authorities(const struct draft *d, struct draft_file *f, struct 
                                                   : find_base(d, f->delegator);
     const struct tuf_role_keys *role = m ? tuf_targets_authority(m, f->role) : NULL;
     if (!role)
-        return fail(err, E_INTERNAL, "'%s' does not delegate to '%s'", f->delegator, f->role);
+        return fail(err, E_INVALID, "'%s' does not delegate to '%s'", f->delegator, f->role);
     add_authority(f, f->role, tuf_targets_keys(m), role);
     return OK;
 }
@@ -497,6 +499,25 @@ int draft_publish(struct draft *d, struct error *err)
     return draft_publish_on(d, d, err);
 }
 
+/* A file from another machine must not move a pin, whatever the registry says to it. */
+static int check_pin(const struct draft *d, const struct bytes *root, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes pinned = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = trust_pin_read(d->owner->verify->home, d->ref.host, d->ref.repository, &pinned, &why);
+    if (rc == E_NOTFOUND)
+        return OK;
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    return bytes_equal(pinned.data, pinned.len, root->data, root->len)
+               ? OK
+               : fail(err, E_EXISTS,
+                      "another root is pinned here for '%s/%s'; where that collection is gone for "
+                      "good, remove '%s/trust/pins/%s/%s'",
+                      d->ref.host, d->ref.repository, d->owner->verify->home, d->ref.host,
+                      d->ref.repository);
+}
+
 int draft_publish_first(struct draft *d, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes root = BYTES_INIT;
@@ -506,7 +527,9 @@ int draft_publish_first(struct draft *d, struct error *err)
         if (strcmp(d->files[i].role, "root") == 0 &&
             bytes_append(&root, d->files[i].signed_file.data, d->files[i].signed_file.len, err))
             return fail_nomem(err);
-    int rc = post_alone(d, err);
+    int rc = check_pin(d, &root, err);
+    if (!rc)
+        rc = post_alone(d, err);
     if (!rc)
         rc = trust_pin_write(d->owner->verify->home, d->ref.host, d->ref.repository, &root, err);
     if (rc)

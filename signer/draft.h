@@ -122,7 +122,7 @@ int draft_publish(struct draft *d, struct error *err) MUST_CHECK;
 /* The same over another draft's connection to the same collection. */
 int draft_publish_on(struct draft *d, struct draft *connected, struct error *err) MUST_CHECK;
 /* Publishes the first root of a collection, pins it here, and looks at the collection as a
- * verifier.
+ * verifier. E_EXISTS: another root is pinned here.
  */
 int draft_publish_first(struct draft *d, struct error *err) MUST_CHECK;
 

@@ -210,6 +210,16 @@ static int check_file(const struct accept *a, const struct slot *slot, struct er
 
 /* --- root --- */
 
+static int check_root_thresholds(const struct tuf_metadata *root, struct error *err)
+{
+    int rc = OK;
+    for (int type = TUF_ROOT; !rc && type <= TUF_TARGETS; type++)
+        rc =
+            check_reachable_threshold(tuf_root_keys(root), tuf_root_role(root, (enum tuf_type)type),
+                                      tuf_type_name((enum tuf_type)type), err);
+    return rc;
+}
+
 static int check_new_root(const struct slot *slot, struct error *err)
 {
     const struct tuf_metadata *old = slot->before, *new = slot->after;
@@ -220,10 +230,21 @@ static int check_new_root(const struct slot *slot, struct error *err)
                   tuf_verify_threshold(new, tuf_root_keys(old), tuf_root_role(old, TUF_ROOT), NULL,
                                        0, NULL, err),
                   "root by the current root's keys");
-    for (int type = TUF_ROOT; !rc && type <= TUF_TARGETS; type++)
-        rc = check_reachable_threshold(tuf_root_keys(new), tuf_root_role(new, (enum tuf_type)type),
-                                       tuf_type_name((enum tuf_type)type), err);
-    return rc;
+    return rc ? rc : check_root_thresholds(new, err);
+}
+
+int tuf_accept_alone(const struct tuf_metadata *m, const char *collection, const char *role,
+                     int64_t now_s, struct error *err)
+{
+    if (!may_be_published(role))
+        return fail(err, E_INVALID, "'%s' cannot be published", role);
+    int rc = tuf_binding_check(m, collection, role, err);
+    if (!rc)
+        rc = tuf_expiry_check(m, role, now_s, err);
+    if (rc)
+        return rc;
+    return tuf_metadata_type(m) == TUF_ROOT ? check_root_thresholds(m, err)
+                                            : check_delegations(m, err);
 }
 
 static bool has_changes(const struct accept *a)

@@ -61,6 +61,11 @@ struct tuf_accepted {
  */
 int tuf_accept(const struct tuf_accept_input *input, struct tuf_accepted **out,
                struct error *err) MUST_CHECK;
+/* Those of the rules that one new file of a role must keep by itself, whoever signs it: names and
+ * bindings, expiry, thresholds that its keys can reach. E_BINDING, E_INVALID, E_LIMIT, E_EXPIRED.
+ */
+int tuf_accept_alone(const struct tuf_metadata *m, const char *collection, const char *role,
+                     int64_t now_s, struct error *err) MUST_CHECK;
 void tuf_accepted_free(struct tuf_accepted *a);
 void tuf_accepted_cleanup(struct tuf_accepted **a);
 

@@ -130,7 +130,6 @@ init_two_of_three() {
     init_two_of_three
     CHANGE=$BATS_TEST_TMPDIR/renew.json
     bulla trust stage "$CHANGE" renew "$C" root
-    cp "$CHANGE" good
     tamper() {
         jq "$1" good > "$CHANGE"
         run add_signature ann --yes
