@@ -118,7 +118,7 @@ int sign_manifest(struct context *ctx, const struct reference *ref,
         rc = context_keystore(ctx, &ks, err);
     if (rc)
         return rc;
-    struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    struct collection_owner owner = context_owner(ctx, ks);
     rc = collection_sign(&owner, ref, &options, &result, err);
     role = role ? role : "targets";
     if (!rc)

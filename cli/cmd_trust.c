@@ -68,7 +68,7 @@ int command_trust_init(struct context *ctx, struct error *err)
         rc = context_keystore(ctx, &ks, err);
     if (rc)
         return rc;
-    struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    struct collection_owner owner = context_owner(ctx, ks);
     if (!options.stage_file && options.n_keys)
         return fail(err, E_USAGE, "all root and targets keys sign: --key goes with --stage");
     rc = collection_init(&owner, &ref, &options, &made, err);

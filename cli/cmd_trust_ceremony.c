@@ -152,7 +152,7 @@ static int open_ceremony(struct context *ctx, struct collection_owner *owner,
         rc = context_keystore(ctx, &ks, err);
     if (rc)
         return rc;
-    *owner = (struct collection_owner){&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    *owner = context_owner(ctx, ks);
     return collection_ceremony_open(owner, ctx->options.args[0], c, err);
 }
 

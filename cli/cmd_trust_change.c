@@ -48,7 +48,7 @@ static int prepare(struct context *ctx, struct change_run *r, struct error *err)
         rc = context_keystore(ctx, &ks, err);
     if (rc)
         return rc;
-    r->owner = (struct collection_owner){&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    r->owner = context_owner(ctx, ks);
     r->publish.keys = r->keys;
     r->publish.n_keys = option_list(&ctx->options, "key", r->keys, OPTION_VALUES_MAX);
     r->publish.stage_file = option_text(&ctx->options, "stage");

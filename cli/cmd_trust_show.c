@@ -260,7 +260,7 @@ int command_trust_show(struct context *ctx, struct error *err)
         rc = context_keystore(ctx, &ks, err);
     if (rc)
         return rc;
-    struct collection_owner owner = {&ctx->verify, ks, &ctx->passphrases, &ctx->pins};
+    struct collection_owner owner = context_owner(ctx, ks);
     rc = draft_open_to_look(&owner, &ref, &draft, err);
     if (rc)
         return rc;

@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "keys/signing_key.h"
 #include "oci/store.h"
+#include "signer/collection.h"
 #include "verify/verdict.h"
 
 struct context {
@@ -60,6 +61,8 @@ int context_remote(struct context *ctx, const struct reference *ref, struct remo
                    struct error *err) MUST_CHECK;
 /* --parallel; 0 where it is not given. E_USAGE. */
 int context_parallel(const struct context *ctx, unsigned *out, struct error *err) MUST_CHECK;
+/* What changes of a collection need of this context. */
+struct collection_owner context_owner(struct context *ctx, struct keystore *ks);
 /* Where `policy allow` writes; heap text. */
 int context_policy_path(struct context *ctx, char **out, struct error *err) MUST_CHECK;
 

@@ -49,12 +49,19 @@ static const struct option_spec login_options[] = {
     OPTIONS_END,
 };
 
+#define BELIEVE_OPTION                                                                             \
+    {                                                                                              \
+        "without-history", 0, OPTION_FLAG, NULL,                                                   \
+            "believe what the registry shows: it was compared"                                     \
+    }
+
 static const struct option_spec push_options[] = {
     {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
     {"sign", 0, OPTION_FLAG, NULL, "sign the pushed digest afterwards"},
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
     {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
     {"expires", 0, OPTION_TEXT, "TIME", "life-time of the signature, as 90d (default 365d)"},
+    BELIEVE_OPTION,
     OPTIONS_END,
 };
 
@@ -64,12 +71,6 @@ static const struct option_spec save_options[] = {
     {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
     OPTIONS_END,
 };
-
-#define BELIEVE_OPTION                                                                             \
-    {                                                                                              \
-        "without-history", 0, OPTION_FLAG, NULL,                                                   \
-            "believe what the registry shows: it was compared"                                     \
-    }
 
 static const struct option_spec sign_options[] = {
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},

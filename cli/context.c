@@ -189,6 +189,20 @@ void note(const struct context *ctx, const char *format, ...)
     va_end(args);
 }
 
+static void announce_token(void *context, const char *label, size_t n_files)
+{
+    if (n_files == 1)
+        note(context, "%s signs; touch it if it asks for that", label);
+    else
+        note(context, "%s signs %zu files; touch it for each if it asks for that", label, n_files);
+}
+
+struct collection_owner context_owner(struct context *ctx, struct keystore *ks)
+{
+    return (struct collection_owner){&ctx->verify,   ks, &ctx->passphrases, &ctx->pins,
+                                     announce_token, ctx};
+}
+
 void say_retry(void *context, const char *text)
 {
     const struct context *ctx = context;

@@ -42,6 +42,11 @@ const char *signing_key_label(const struct signing_key *key)
     return key->label;
 }
 
+bool signing_key_on_token(const struct signing_key *key)
+{
+    return key->kind->on_token;
+}
+
 void signing_key_free(struct signing_key *key)
 {
     if (!key)

@@ -15,6 +15,8 @@ struct signing_key;
 const struct public_key *signing_key_public(const struct signing_key *key);
 /* How a person knows it: "key 'alice'" or "token 'YubiKey PIV #123', id 02". Borrowed. */
 const char *signing_key_label(const struct signing_key *key);
+/* Its holder may be asked to touch something for each signature. */
+bool signing_key_on_token(const struct signing_key *key);
 /* Appends the signature in TUF's form (Ed25519 64 bytes, ECDSA DER). Each signature is verified
  * with the public half before it is returned. E_TOKEN, E_PASSPHRASE (PIN), E_INTERNAL. */
 int signing_key_sign(struct signing_key *key, const void *msg, size_t len, struct bytes *out,

@@ -13,6 +13,7 @@ struct signing_key_kind {
     void (*free)(void *state);
     /* Code for a signature that does not verify with the public half. */
     int mismatch;
+    bool on_token;
 };
 
 /* Takes over state and public_half in every case; copies label. */

@@ -259,7 +259,7 @@ static int sign(void *state, const struct public_key *public_half, const struct 
 }
 
 static const struct signing_key_kind token_kind = {
-    .sign = sign, .free = free_token, .mismatch = E_TOKEN};
+    .sign = sign, .free = free_token, .mismatch = E_TOKEN, .on_token = true};
 
 static int choose(struct token *token, const char *module, const char *uri,
                   struct pkcs11_message *out, struct error *err)

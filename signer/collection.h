@@ -22,6 +22,10 @@ struct collection_owner {
     const struct verify_options *verify;
     struct keystore *keystore;
     struct secret_source *passphrases, *pins;
+    /* Called before a token signs so many files, one after the other: somebody may have to touch
+     * it for each. NULL: nobody is told. */
+    void (*about_to_sign)(void *context, const char *label, size_t n_files);
+    void *context;
 };
 
 struct collection_init_options {

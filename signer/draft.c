@@ -354,9 +354,22 @@ int draft_write_file(struct draft_file *f, struct error *err)
     return rc ? rc : js_write(file, false, &f->signed_file, err);
 }
 
+static void announce_tokens(const struct draft *d, const struct role_signers *signers)
+{
+    for (size_t k = 0; d->owner->about_to_sign && k < signers->n; k++) {
+        size_t n = 0;
+        for (size_t i = 0; i < d->n; i++)
+            n += draft_wants_key(&d->files[i], signers->info[k].id);
+        if (n && signing_key_on_token(signers->keys[k]))
+            d->owner->about_to_sign(d->owner->context, signers->info[k].label, n);
+    }
+}
+
 int draft_sign(struct draft *d, const struct role_signers *signers, struct error *err)
 {
     int rc = check_keys(d, signers, err);
+    if (!rc)
+        announce_tokens(d, signers);
     for (size_t i = 0; !rc && i < d->n; i++) {
         struct tuf_signer chosen[COLLECTION_MAX_KEYS];
         size_t n = 0;

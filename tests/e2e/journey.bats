@@ -274,7 +274,9 @@ setup() { bulla_setup; }
     run bulla trust init "$REGISTRY_HOST/acme/token" --root-key "$uri" --targets-key targets
     expect 0 "token 'bulla-test'"
     run bulla trust init "$REGISTRY_HOST/acme/token2" --root-key root --targets-key "$uri"
-    expect 0
+    expect 0 "token 'bulla-test'.* signs; touch it"
+    run bulla trust init "$REGISTRY_HOST/acme/token4" --root-key "$uri" --targets-key "$uri"
+    expect 0 "token 'bulla-test'.* signs 2 files; touch it for each"
     echo 999999 > "$BATS_TEST_TMPDIR/pin"
     run bulla trust init "$REGISTRY_HOST/acme/token3" --root-key "$uri"
     expect 3 "PIN"

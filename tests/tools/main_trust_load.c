@@ -118,7 +118,10 @@ static int run_fill(char **argv, struct error *err)
         rc = number(argv[5], &f.first, err);
     if (!rc)
         rc = number(argv[6], &f.count, err);
-    const struct collection_owner owner = {&l.verify, l.keystore, &l.passphrases, &l.pins};
+    const struct collection_owner owner = {.verify = &l.verify,
+                                           .keystore = l.keystore,
+                                           .passphrases = &l.passphrases,
+                                           .pins = &l.pins};
     if (!rc)
         rc = collection_apply(&owner, &l.ref, &publish, change_fill, &f, &changed, err);
     bytes_done(&changed.summary);
