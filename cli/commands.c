@@ -245,18 +245,15 @@ static const char run_notes[] =
 
 static const char rotate_notes[] =
     "ROLE is root, targets, a delegated role, the name that bins share (as targets-bin), snapshot\n"
-    "or timestamp. The last two (or both at once) get new keys from the registry's signing "
-    "service,\n"
-    "which sign as soon as the new root is published; that takes the root keys and the right\n"
-    "'admin'. What any other role has signed is signed again by the new keys: name them with "
-    "--key\n"
-    "as well, together with the keys of the role above.\n";
+    "or timestamp. The last two (or both at once) get new keys from the registry's signing\n"
+    "service, which sign as soon as the new root is published; that takes the root keys and the\n"
+    "right 'admin'. What any other role has signed is signed again by the new keys: name them\n"
+    "with --key as well, together with the keys of the role above.\n";
 
 static const char repair_notes[] =
-    "ROLE is root, targets, a delegated role, or the name that bins share (as targets-bin). What "
-    "it\n"
-    "has signed is signed again by the new keys: name them with --key as well, together with the\n"
-    "keys of the role above.\n";
+    "ROLE is root, targets, a delegated role, or the name that bins share (as targets-bin).\n"
+    "What it has signed is signed again by the new keys: name them with --key as well, together\n"
+    "with the keys of the role above.\n";
 
 static const char stage_notes[] =
     "COMMAND is init, delegate, undelegate, rotate, repair, renew, revoke or split, with its own\n"
