@@ -207,6 +207,36 @@ half_way() {
     good_again 6
 }
 
+@test "endless signatures: a hundred thousand of them" {
+    bulla verify "$REF"
+    # many N FILE SIGNATURE: that signature N times, each under a key id of its own.
+    many() {
+        local body
+        body=$(jq -c .signed "$2")
+        awk -v n="$1" -v sig="$3" -v body="$body" 'BEGIN { printf "{\"signatures\":["
+            for (i = 1; i <= n; i++) printf "%s{\"keyid\":\"%064x\",\"sig\":\"%s\"}", (i > 1 ? "," : ""), i, sig
+            printf "],\"signed\":%s}", body }' > "$2.many"
+        mv "$2.many" "$2"
+    }
+    cp "$TUF/timestamp.json" "$BATS_TEST_TMPDIR/good"
+    sig=$(jq -r '.signatures[0].sig' "$TUF/timestamp.json")
+    many 100000 "$TUF/timestamp.json" "$sig"
+    refused 1 'larger|more than|limit' timeout 10 "$(type -P bulla)" --cacert "$REGISTRY_CA" verify "$REF"
+    cp "$BATS_TEST_TMPDIR/good" "$TUF/timestamp.json"
+    ACCEPTED='timestamp.json snapshot.json'
+    # With signatures they are larger than any role's file may be, without them just not.
+    for n in '100000 '"$sig"':length|larger|more than|limit' '50000 :at most 256'; do
+        sign_targets 2
+        many "${n%% *}" "$TUF/2.targets.json" "$(cut -d: -f1 <<< "${n#* }")"
+        sign_snapshot 2
+        sign_timestamp 2
+        refused 1 "${n#*:}" timeout 10 "$(type -P bulla)" --cacert "$REGISTRY_CA" verify "$REF"
+        rm -rf "$BULLA_HOME/trust"
+        ACCEPTED='root.json 1.json timestamp.json snapshot.json'
+    done
+    good_again 3
+}
+
 @test "delegations in a circle, and more of them than are followed" {
     with=".targets = {} | $(delegate a '*')"
     sign_role a 1 ".targets = {} | $(delegate b '*')"

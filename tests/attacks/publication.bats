@@ -107,6 +107,34 @@ still_good() {
     still_good
 }
 
+@test "publication with a hundred thousand signatures, or a role's weight of them" {
+    for n in 100000 50000; do
+        change targets . targets > /dev/null
+        jq -c --argjson n "$n" '.signatures = [.signatures[0] as $s | range($n) | {sig: "", keyid: ("\(100000 + .)" + "0" * 58)}]' \
+            "$BATS_TEST_TMPDIR/new" > "$BATS_TEST_TMPDIR/many"
+        run post targets "$BATS_TEST_TMPDIR/many"
+        [[ ${lines[-1]} == 4?? && $output == *"at most"* ]] || { echo "$output"; false; }
+    done
+    still_good
+}
+
+@test "fewer than threshold root keys stolen: nothing is published by them" {
+    second=$(forge id seed:second)
+    both=".keys[\"$second\"] = $(forge key seed:second) | .roles.root.keyids += [\"$second\"] | .roles.root.threshold = 2"
+    change root "$both" root seed:second > /dev/null
+    run post root "$BATS_TEST_TMPDIR/new"
+    [[ ${lines[-1]} == 200 ]] || { echo "$output"; false; }
+    mine=".keys[\"$(forge id seed:thief)\"] = $(forge key seed:thief) | .roles.targets.keyids = [\"$(forge id seed:thief)\"]"
+    rejected 400 'signatures are valid' post root "$(change root "$mine" root)"
+    rejected 400 'signatures are valid' post root "$(change root "$mine | .roles.root.threshold = 1" root)"
+    rejected 400 'signatures are valid' post root "$(change root "$mine" seed:second seed:thief targets)"
+    rejected 400 'signature|twice' post root "$(change root "$mine" root root)"
+    change root '.roles.root.keyids = [.roles.root.keyids[0]] | .roles.root.threshold = 1' root seed:second > /dev/null
+    run post root "$BATS_TEST_TMPDIR/new"
+    [[ ${lines[-1]} == 200 ]] || { echo "$output"; false; }
+    still_good
+}
+
 @test "publication of old, skipped, expired, foreign or misnamed metadata" {
     current targets > "$BATS_TEST_TMPDIR/old"
     still_good
@@ -167,6 +195,36 @@ still_good() {
     [[ $(registry_status -X DELETE "/v2/acme/app/manifests/$loose") == 202 ]]
     BULLA_HOME=$BATS_TEST_TMPDIR/other run bulla pull "$REF"
     expect 0 '^pulled'
+    still_good
+}
+
+@test "GC and retention of a signed digest" {
+    digest=$(bulla verify "$REF" --json 2> /dev/null | jq -r .digest)
+    layer=$(registry_curl "/v2/acme/app/manifests/$digest" | jq -r '.layers[0].digest')
+    # No tag names it any more, a rule says that such manifests go, and nothing is kept for a pusher.
+    make_image app:moved moved > /dev/null
+    bulla push store:app:moved "$REF" > /dev/null
+    make_image app:loose "loose $RANDOM" > /dev/null
+    loose=$(bulla push store:app:loose "$REGISTRY_HOST/acme/app:loose" --json | jq -r .digest)
+    registry_curl -X DELETE /v2/acme/app/manifests/loose > /dev/null
+    strict=$REGISTRY_DIR/strict.yaml
+    cp "$REGISTRY_DIR/registry.yaml" "$strict"
+    sed -i 's/^  lease: .*/  lease: 1s/' "$strict"
+    printf 'retention:\n  - repository: "*"\n    deleteUntagged: 0s\n' >> "$strict"
+    sleep 2
+    for _ in 1 2; do
+        run bulla-registry retention run --config "$strict"
+        expect 0
+        [[ $output != *"$digest"* ]]
+        run bulla-registry gc --config "$strict"
+        expect 0
+    done
+    [[ -e $(blob_file "$digest") && -e $(blob_file "$layer") ]]
+    [[ $(registry_status "/v2/acme/app/manifests/$loose") == 404 && ! -e $(blob_file "$loose") ]]
+    BULLA_HOME=$BATS_TEST_TMPDIR/other run bulla pull "$REF"
+    expect 0 '^pulled'
+    BULLA_HOME=$BATS_TEST_TMPDIR/home
+    bulla push store:app:v1 "$REF" > /dev/null
     still_good
 }
 
