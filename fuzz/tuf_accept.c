@@ -20,7 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += 3 + len;
         size = room - len;
     }
-    struct tuf_accept_input in = {"acme/app", 1750000000, files[0], n[0], files[1], n[1], NULL};
+    struct tuf_accept_input in = {.collection = "acme/app",
+                                  .now_s = 1750000000,
+                                  .current = files[0],
+                                  .n_current = n[0],
+                                  .changes = files[1],
+                                  .n_changes = n[1]};
     CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *a = NULL;
     struct error err = ERROR_INIT;
     int rc = tuf_accept(&in, &a, &err);

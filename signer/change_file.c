@@ -191,7 +191,8 @@ static int check_base(const struct draft *d, struct error *err)
         const struct bytes *b = tuf_metadata_bytes(d->base[i].metadata);
         files[i] = (struct tuf_file){d->base[i].role, b->data, b->len};
     }
-    struct tuf_accept_input in = {d->collection, d->now_s, files, d->n_base, NULL, 0, NULL};
+    struct tuf_accept_input in = {
+        .collection = d->collection, .now_s = d->now_s, .current = files, .n_current = d->n_base};
     int rc = d->n_base ? tuf_accept(&in, &accepted, err) : OK;
     if (rc)
         return wrap(err, rc, "the published files it stands on");

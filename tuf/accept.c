@@ -12,7 +12,9 @@ struct slot {
     const char *role;
     const struct tuf_file *current, *change; /* change NULL: stays as it is */
     struct tuf_metadata *before, *after;     /* parsed when first needed */
+    struct bytes read;                       /* of current, where its data were not given */
     bool was_reachable, is_reachable;
+    bool was_bin;
 };
 
 struct walk {
@@ -34,6 +36,7 @@ static void accept_done(struct accept *a)
     for (size_t i = 0; i < a->n_slots; i++) {
         tuf_metadata_free(a->slots[i].before);
         tuf_metadata_free(a->slots[i].after);
+        bytes_done(&a->slots[i].read);
     }
     free(a->slots);
     free(a->index.refs);
@@ -88,15 +91,37 @@ static int add_change(struct accept *a, const struct tuf_file *change, struct er
     return OK;
 }
 
-static void drop_equal_changes(struct accept *a)
+/* The bytes of the current file, read when they are first needed. */
+static int current_bytes(const struct accept *a, struct slot *slot, const void **data, size_t *len,
+                         struct error *err)
 {
-    for (size_t i = 0; i < a->n_slots; i++) {
+    bool given = slot->current->data != NULL;
+    if (!given && (!a->in->settled || !a->in->read))
+        return fail(err, E_INTERNAL, "current '%s' without its bytes", slot->role);
+    if (!given && !slot->read.len) {
+        int rc = a->in->read(a->in->read_context, slot->role, &slot->read, err);
+        if (rc)
+            return rc;
+    }
+    *data = given ? slot->current->data : slot->read.data;
+    *len = given ? slot->current->len : slot->read.len;
+    return OK;
+}
+
+static int drop_equal_changes(struct accept *a, struct error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; !rc && i < a->n_slots; i++) {
         struct slot *slot = &a->slots[i];
-        if (slot->current && slot->change &&
-            bytes_equal(slot->current->data, slot->current->len, slot->change->data,
-                        slot->change->len))
+        const void *data = NULL;
+        size_t len = 0;
+        if (!slot->current || !slot->change)
+            continue;
+        rc = current_bytes(a, slot, &data, &len, err);
+        if (!rc && bytes_equal(data, len, slot->change->data, slot->change->len))
             slot->change = NULL;
     }
+    return rc;
 }
 
 static int fill_slots(struct accept *a, struct error *err)
@@ -121,20 +146,24 @@ static int fill_slots(struct accept *a, struct error *err)
             return rc;
     }
     sort_slots(a);
-    drop_equal_changes(a);
-    return OK;
+    return drop_equal_changes(a, err);
 }
 
-static int parse_before(struct slot *slot, enum tuf_type type, struct error *err)
+static int parse_before(const struct accept *a, struct slot *slot, enum tuf_type type,
+                        struct error *err)
 {
+    const void *data = NULL;
+    size_t len = 0;
     if (slot->before || !slot->current)
         return OK;
-    return wrap(
-        err, tuf_metadata_parse(type, slot->current->data, slot->current->len, &slot->before, err),
-        "published '%s'", slot->role);
+    int rc = current_bytes(a, slot, &data, &len, err);
+    if (!rc)
+        rc = tuf_metadata_parse(type, data, len, &slot->before, err);
+    return wrap(err, rc, "published '%s'", slot->role);
 }
 
-static int parse_after(struct slot *slot, enum tuf_type type, struct error *err)
+static int parse_after(const struct accept *a, struct slot *slot, enum tuf_type type,
+                       struct error *err)
 {
     if (slot->after)
         return OK;
@@ -142,7 +171,7 @@ static int parse_after(struct slot *slot, enum tuf_type type, struct error *err)
         return wrap(
             err, tuf_metadata_parse(type, slot->change->data, slot->change->len, &slot->after, err),
             "'%s'", slot->role);
-    int rc = parse_before(slot, type, err);
+    int rc = parse_before(a, slot, type, err);
     if (!rc)
         slot->after = tuf_metadata_ref(slot->before);
     return rc;
@@ -186,7 +215,7 @@ static int check_delegations(const struct tuf_metadata *m, struct error *err)
 static int check_version(const struct accept *a, struct slot *slot, enum tuf_type type,
                          struct error *err)
 {
-    int rc = parse_before(slot, type, err);
+    int rc = parse_before(a, slot, type, err);
     if (rc)
         return rc;
     /* Names never leave a snapshot (TUF 5.5.5), whatever became of their delegation. */
@@ -257,7 +286,7 @@ static bool has_changes(const struct accept *a)
 
 static int check_root(struct accept *a, struct slot *slot, struct error *err)
 {
-    int rc = parse_after(slot, TUF_ROOT, err);
+    int rc = parse_after(a, slot, TUF_ROOT, err);
     if (!rc && slot->change)
         rc = check_version(a, slot, TUF_ROOT, err);
     if (!rc && slot->change)
@@ -304,8 +333,15 @@ static void walk_old_bins(struct accept *a, const struct slot *from)
         if (!to->current || to->was_reachable || !tuf_bins_has(bins, to->role))
             continue;
         to->was_reachable = true;
+        to->was_bin = true;
         walk_add(&a->old, i, to->role);
     }
+}
+
+/* A bin that stays as it is: it leads nowhere, and what it names is nothing new. */
+static bool needs_no_look(const struct accept *a, const struct slot *slot)
+{
+    return a->in->settled && slot->was_bin && !slot->change;
 }
 
 /* What was reachable so far. Nothing is verified: it was, when it was published. */
@@ -320,7 +356,9 @@ static int walk_old(struct accept *a, struct error *err)
     }
     for (size_t i = 0; !rc && i < w->n; i++) {
         struct slot *from = &a->slots[w->order[i]];
-        rc = parse_before(from, TUF_TARGETS, err);
+        if (needs_no_look(a, from))
+            continue;
+        rc = parse_before(a, from, TUF_TARGETS, err);
         for (size_t j = 0; !rc && j < tuf_targets_n_delegations(from->before); j++) {
             const struct tuf_delegation *d = tuf_targets_delegation(from->before, j);
             struct slot *to = slot_of(a, d->name);
@@ -354,7 +392,7 @@ static int reach(struct accept *a, struct slot *slot, const char *name, struct e
         return OK;
     if (a->new.n >= MAX_ROLES)
         return fail(err, E_LIMIT, "more than %u roles", MAX_ROLES);
-    int rc = parse_after(slot, TUF_TARGETS, err);
+    int rc = parse_after(a, slot, TUF_TARGETS, err);
     if (!rc && slot->change)
         rc = check_version(a, slot, TUF_TARGETS, err);
     if (!rc)
@@ -377,6 +415,8 @@ static int walk_delegations(struct accept *a, const struct slot *from, struct er
         if (!to)
             continue; /* not signed yet */
         int rc = reach(a, to, d->name, err);
+        if (!rc) /* perhaps reached unseen before, as a bin */
+            rc = parse_after(a, to, TUF_TARGETS, err);
         if (!rc)
             rc = check_signatures(to, tuf_targets_keys(m), &d->keys, from->role, err);
         if (rc)
@@ -385,9 +425,38 @@ static int walk_delegations(struct accept *a, const struct slot *from, struct er
     return OK;
 }
 
+/*
+ * Why a bin may go unread. Say S is the set in force, of which these rules verified each pair
+ * (delegator, role) when S came to be. A pair of the new set that consists of two files that are in
+ * S, byte for byte, and were reachable there, is one of those pairs: its signatures, the names in
+ * the bin and the binding cannot have another outcome now. Every other pair is verified: where the
+ * delegator changed (new keys!), where the bin changed, where either was not reachable in S. So
+ * the same holds for the new set. Only bins are passed over: all else may delegate, must be walked
+ * through, and is few.
+ */
+static bool is_settled(const struct accept *a, const struct slot *from, const struct slot *to)
+{
+    return a->in->settled && !from->change && from->was_reachable && !to->change &&
+           to->was_reachable && to->was_bin;
+}
+
+/* Counts the role in, unseen. */
+static int reach_settled(struct accept *a, struct slot *slot, struct error *err)
+{
+    if (slot->is_reachable)
+        return OK;
+    if (a->new.n >= MAX_ROLES)
+        return fail(err, E_LIMIT, "more than %u roles", MAX_ROLES);
+    slot->is_reachable = true;
+    walk_add(&a->new, (size_t)(slot - a->slots), slot->role);
+    return OK;
+}
+
 /* A client looks for a name in one bin only: anywhere else it would be signed and never found. */
 static int check_bin(const struct tuf_bins *bins, const struct slot *slot, struct error *err)
 {
+    if (tuf_targets_n_delegations(slot->after) || tuf_targets_bins(slot->after))
+        return fail(err, E_INVALID, "bin '%s' delegates to other roles", slot->role);
     for (size_t i = 0; slot->change && i < tuf_targets_count(slot->after); i++) {
         struct tuf_target target;
         char name[TUF_BIN_NAME_MAX];
@@ -404,6 +473,17 @@ static int check_bin(const struct tuf_bins *bins, const struct slot *slot, struc
     return OK;
 }
 
+static int walk_bin(struct accept *a, const struct slot *from, struct slot *to, struct error *err)
+{
+    const struct tuf_bins *bins = tuf_targets_bins(from->after);
+    int rc = reach(a, to, to->role, err);
+    if (!rc) /* perhaps reached unseen before, as a bin of another role */
+        rc = parse_after(a, to, TUF_TARGETS, err);
+    if (!rc)
+        rc = check_signatures(to, tuf_targets_keys(from->after), &bins->keys, from->role, err);
+    return rc ? rc : check_bin(bins, to, err);
+}
+
 static int walk_bins(struct accept *a, const struct slot *from, struct error *err)
 {
     const struct tuf_bins *bins = tuf_targets_bins(from->after);
@@ -412,11 +492,7 @@ static int walk_bins(struct accept *a, const struct slot *from, struct error *er
         struct slot *to = &a->slots[i];
         if (!tuf_bins_has(bins, to->role))
             continue;
-        rc = reach(a, to, to->role, err);
-        if (!rc)
-            rc = check_signatures(to, tuf_targets_keys(from->after), &bins->keys, from->role, err);
-        if (!rc)
-            rc = check_bin(bins, to, err);
+        rc = is_settled(a, from, to) ? reach_settled(a, to, err) : walk_bin(a, from, to, err);
     }
     return rc;
 }
@@ -431,9 +507,12 @@ static int walk_new(struct accept *a, const struct tuf_metadata *root, struct er
         rc = check_signatures(targets, tuf_root_keys(root), tuf_root_role(root, TUF_TARGETS),
                               "root", err);
     for (size_t i = 0; !rc && i < a->new.n; i++) {
-        rc = walk_delegations(a, &a->slots[a->new.order[i]], err);
+        const struct slot *from = &a->slots[a->new.order[i]];
+        if (!from->after)
+            continue; /* a settled bin */
+        rc = walk_delegations(a, from, err);
         if (!rc)
-            rc = walk_bins(a, &a->slots[a->new.order[i]], err);
+            rc = walk_bins(a, from, err);
     }
     for (size_t i = 0; !rc && i < a->n_slots; i++)
         if (a->slots[i].change && !a->slots[i].is_reachable &&
@@ -521,7 +600,8 @@ static int fill_added(struct accept *a, struct tuf_accepted *out, struct error *
     CLEANUP(named_list_done) struct named_list before = {NULL, 0}, after = {NULL, 0};
     int rc = OK;
     for (size_t i = 0; !rc && i < a->old.n; i++)
-        rc = add_targets(&before, a->slots[a->old.order[i]].before, err);
+        if (a->slots[a->old.order[i]].before)
+            rc = add_targets(&before, a->slots[a->old.order[i]].before, err);
     for (size_t i = 0; !rc && i < a->new.n; i++) {
         const struct slot *slot = &a->slots[a->new.order[i]];
         if (slot->change || !slot->was_reachable)
@@ -562,7 +642,8 @@ static int fill_accepted(struct accept *a, struct tuf_accepted *out, struct erro
         out->role_names[out->n_roles] = strdup(a->new.names[out->n_roles]);
         if (!out->role_names[out->n_roles])
             return fail_nomem(err);
-        out->roles[out->n_roles] = tuf_metadata_ref(a->slots[a->new.order[out->n_roles]].after);
+        struct tuf_metadata *after = a->slots[a->new.order[out->n_roles]].after;
+        out->roles[out->n_roles] = after ? tuf_metadata_ref(after) : NULL;
     }
     out->root_changed = root->change != NULL;
     out->snapshot_keys_changed = keys_changed(root, TUF_SNAPSHOT);

@@ -31,17 +31,30 @@ struct tuf_accept_input {
     /* The published snapshot, NULL: not looked at. A role that it lists and that has no current
      * file goes on from the version there. */
     const struct tuf_metadata *snapshot;
+    /*
+     * Settled: the roles that the delegations in `current` reach were accepted together by these
+     * rules, and nobody else can change them. What neither changes itself nor is named by anything
+     * that changes is then not verified once more, and bins, which cannot delegate, are not even
+     * read: a publication costs what it changes, however large the collection is. The caller keeps
+     * bins that were not looked at exactly as they are. With it, data of current files may be NULL;
+     * read appends them to out.
+     */
+    bool settled;
+    int (*read)(void *context, const char *role, struct bytes *out, struct error *err);
+    void *read_context;
 };
 
 /* An accepted change: parsed files and what follows from them. Heap, owned by the caller. */
 struct tuf_accepted {
     struct tuf_metadata *root;   /* the root in force afterwards */
-    struct tuf_metadata **roles; /* all targets roles in force afterwards, targets first */
+    struct tuf_metadata **roles; /* all targets roles in force afterwards, targets first; NULL: a
+                                    bin that stays as it is and was not looked at (settled) */
     char **role_names;           /* "targets" first; bins by their own names */
     size_t n_roles;
     bool root_changed;
     bool snapshot_keys_changed, timestamp_keys_changed; /* version memory restarts: TUF 5.3.11 */
-    struct digest *added; /* digests that targets name now and did not before */
+    struct digest *added; /* digests that targets name now and did not before; settled: perhaps
+                             also some that only bins that were not looked at have named */
     int64_t *added_lengths;
     size_t n_added;
 };
@@ -54,6 +67,7 @@ struct tuf_accepted {
  * delegation names any more is dropped; while its file stays among `current`, its version counts
  * on. A role that is delegated but in neither list is not signed yet and is left out. Every role in
  * force must verify afterwards for each delegator that names it, so new keys come with new files.
+ * A bin holds nothing but targets that belong there, and delegates to nobody.
  * Under an expired root only a new root is taken. Digests leave x-bulla-banned only if the root
  * keys have signed the new targets file, too. Expiry of roles that stay as they are does not
  * matter. E_CONFLICT: version is not current + 1 (judged before signatures). E_SIGNATURE,

@@ -64,7 +64,13 @@ static int upload(const char *list, struct tuf_accepted **out, struct error *err
         struct toy_role *role = toy_role(&repo, name);
         changes[n++] = (struct tuf_file){role->name, role->file.data, role->file.len};
     }
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_published, changes, n, snapshot};
+    struct tuf_accept_input in = {.collection = COLLECTION,
+                                  .now_s = TOY_NOW,
+                                  .current = current,
+                                  .n_current = n_published,
+                                  .changes = changes,
+                                  .n_changes = n,
+                                  .snapshot = snapshot};
     return tuf_accept(&in, out, err);
 }
 
@@ -197,7 +203,10 @@ static void test_too_many_files(void **state)
     struct tuf_file many[TUF_MAX_CHANGES + 1];
     for (size_t i = 0; i <= TUF_MAX_CHANGES; i++)
         many[i] = (struct tuf_file){"targets", "{}", 2};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, NULL, 0, many, TUF_MAX_CHANGES + 1, NULL};
+    struct tuf_accept_input in = {.collection = COLLECTION,
+                                  .now_s = TOY_NOW,
+                                  .changes = many,
+                                  .n_changes = TUF_MAX_CHANGES + 1};
     struct tuf_accepted *a = NULL;
     assert_int_equal(tuf_accept(&in, &a, NULL), E_LIMIT);
     assert_null(a);

@@ -253,7 +253,12 @@ static int upload(const char *const *names, size_t n, const char *const *current
     for (size_t i = 0; i < n_current; i++)
         current[i] =
             (struct tuf_file){current_names[i], FILE_OF(toy_role(&repo, current_names[i]))};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, n_current, changes, n, NULL};
+    struct tuf_accept_input in = {.collection = COLLECTION,
+                                  .now_s = TOY_NOW,
+                                  .current = current,
+                                  .n_current = n_current,
+                                  .changes = changes,
+                                  .n_changes = n};
     return tuf_accept(&in, out, &err);
 }
 
@@ -289,7 +294,12 @@ static void test_one_bin_is_published_alone(void **state)
     toy_bump(bin);
     toy_sign(bin);
     struct tuf_file change = {"all-1", FILE_OF(bin)};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, current, 4, &change, 1, NULL};
+    struct tuf_accept_input in = {.collection = COLLECTION,
+                                  .now_s = TOY_NOW,
+                                  .current = current,
+                                  .n_current = 4,
+                                  .changes = &change,
+                                  .n_changes = 1};
     CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *a = NULL;
     toy_ok(tuf_accept(&in, &a, err));
     assert_int_equal(a->n_added, 1);

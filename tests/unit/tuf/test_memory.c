@@ -29,7 +29,8 @@ static int publication(void *context, struct error *err)
 {
     (void)context;
     struct tuf_file changes[2] = {{"root", FILE_OF(ROOT)}, {"targets", FILE_OF(TARGETS)}};
-    struct tuf_accept_input in = {COLLECTION, TOY_NOW, NULL, 0, changes, 2, NULL};
+    struct tuf_accept_input in = {
+        .collection = COLLECTION, .now_s = TOY_NOW, .changes = changes, .n_changes = 2};
     CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *a = NULL;
     return tuf_accept(&in, &a, err);
 }
