@@ -46,7 +46,9 @@ static int read_file_row(struct db_stmt *stmt, struct index_trust_file *out, str
     const void *data = db_column_blob(stmt, 2, &len);
     out->role = role ? strdup(role) : NULL;
     out->version = db_column_int(stmt, 1);
-    return out->role ? bytes_append(&out->data, data, len, err) : fail_nomem(err);
+    if (!out->role)
+        return fail_nomem(err);
+    return data ? bytes_append(&out->data, data, len, err) : 0;
 }
 
 static int grow(struct index_trust_file **files, size_t n, struct error *err)
@@ -62,18 +64,14 @@ static int grow(struct index_trust_file **files, size_t n, struct error *err)
     return 0;
 }
 
-int index_trust_current(struct index_tx *tx, const char *repository, struct index_trust_file **out,
-                        size_t *n, struct error *err)
+static int read_files(struct index_tx *tx, const char *sql, const char *repository,
+                      struct index_trust_file **out, size_t *n, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     struct index_trust_file *files = NULL;
     size_t count = 0;
     bool row = true;
-    int rc = index_query(tx,
-                         "SELECT f.role, f.version, f.data FROM repository r JOIN trust_file f"
-                         " ON f.repository = r.id AND f.current = 1 WHERE r.name = ?1"
-                         " ORDER BY f.role",
-                         &stmt, err, "t", repository);
+    int rc = index_query(tx, sql, &stmt, err, "t", repository);
     while (rc == 0) {
         rc = db_step(stmt, &row, err);
         if (rc != 0 || !row)
@@ -91,6 +89,22 @@ int index_trust_current(struct index_tx *tx, const char *repository, struct inde
     *out = files;
     *n = count;
     return 0;
+}
+
+#define IN_FORCE                                                                                   \
+    " FROM repository r JOIN trust_file f ON f.repository = r.id AND f.current = 1"                \
+    " WHERE r.name = ?1 ORDER BY f.role"
+
+int index_trust_current(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                        size_t *n, struct error *err)
+{
+    return read_files(tx, "SELECT f.role, f.version, f.data" IN_FORCE, repository, out, n, err);
+}
+
+int index_trust_names(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                      size_t *n, struct error *err)
+{
+    return read_files(tx, "SELECT f.role, f.version, NULL" IN_FORCE, repository, out, n, err);
 }
 
 /* For metrics only: 0 where it cannot be told. */

@@ -21,6 +21,9 @@ struct index_trust_file {
 /* All files in force, owned by the caller (index_trust_files_free). None: *n is 0. */
 int index_trust_current(struct index_tx *tx, const char *repository, struct index_trust_file **out,
                         size_t *n, struct error *err) MUST_CHECK;
+/* The same without their bytes: however much they hold, only their names and versions are read. */
+int index_trust_names(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                      size_t *n, struct error *err) MUST_CHECK;
 void index_trust_files_free(struct index_trust_file *files, size_t n);
 
 /* Stores a file and makes it the one in force of its role. A version stored before keeps its bytes

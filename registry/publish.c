@@ -30,6 +30,8 @@ int publish_check_form(const void *data, size_t len, struct error *err)
 /* --- what is stored --- */
 
 struct current {
+    struct index_tx *tx;
+    const char *repository;
     struct index_trust_file *files;
     size_t n;
     struct tuf_file *roles; /* without snapshot and timestamp; borrows from files */
@@ -44,10 +46,23 @@ static void current_done(struct current *c)
     tuf_metadata_free(c->snapshot);
 }
 
-static int read_current(struct index_tx *tx, const char *repository, struct current *c,
-                        struct error *err)
+static int read_snapshot(struct current *c, struct error *err)
 {
-    int rc = index_trust_current(tx, repository, &c->files, &c->n, err);
+    CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
+    int rc = index_trust_find(c->tx, c->repository, "snapshot", 0, &data, err);
+    return rc != 0 ? rc : tuf_metadata_parse(TUF_SNAPSHOT, data.data, data.len, &c->snapshot, err);
+}
+
+/* Of a large collection most files stay as they are: tuf_accept says whose bytes it needs. */
+static int read_role(void *context, const char *role, struct bytes *out, struct error *err)
+{
+    const struct current *c = context;
+    return index_trust_find(c->tx, c->repository, role, 0, out, err);
+}
+
+static int read_current(struct current *c, struct error *err)
+{
+    int rc = index_trust_names(c->tx, c->repository, &c->files, &c->n, err);
     if (rc != 0 || c->n == 0)
         return rc;
     c->roles = calloc(c->n, sizeof *c->roles);
@@ -56,9 +71,9 @@ static int read_current(struct index_tx *tx, const char *repository, struct curr
     for (size_t i = 0; rc == 0 && i < c->n; i++) {
         const struct index_trust_file *f = &c->files[i];
         if (strcmp(f->role, "snapshot") == 0)
-            rc = tuf_metadata_parse(TUF_SNAPSHOT, f->data.data, f->data.len, &c->snapshot, err);
+            rc = read_snapshot(c, err);
         else if (strcmp(f->role, "timestamp") != 0)
-            c->roles[c->n_roles++] = (struct tuf_file){f->role, f->data.data, f->data.len};
+            c->roles[c->n_roles++] = (struct tuf_file){.role = f->role};
     }
     return rc;
 }
@@ -88,10 +103,10 @@ static int check_added(struct index_tx *tx, const char *repository, const struct
 static int check_rules(struct index_tx *tx, const struct publication *p,
                        struct tuf_accepted **accepted, struct error *err)
 {
-    CLEANUP(current_done) struct current current = {.files = NULL};
+    CLEANUP(current_done) struct current current = {.tx = tx, .repository = p->repository};
     int rc = index_mirror_check_none(tx, p->repository, err);
     if (rc == 0)
-        rc = read_current(tx, p->repository, &current, err);
+        rc = read_current(&current, err);
     if (rc == 0 && current.n_roles == 0 && !p->may_found)
         rc = fail(err, E_DENIED, "the first root of a repository needs the right 'admin'");
     const struct tuf_accept_input input = {.collection = p->repository,
@@ -100,7 +115,10 @@ static int check_rules(struct index_tx *tx, const struct publication *p,
                                            .n_current = current.n_roles,
                                            .changes = p->changes,
                                            .n_changes = p->n_changes,
-                                           .snapshot = current.snapshot};
+                                           .snapshot = current.snapshot,
+                                           .settled = true,
+                                           .read = read_role,
+                                           .read_context = &current};
     if (rc == 0)
         rc = tuf_accept(&input, accepted, err);
     return rc == 0 ? check_added(tx, p->repository, *accepted, err) : rc;

@@ -132,23 +132,36 @@ static int accept_changes(const struct service_collection *old, const struct tuf
                                      .now_s = now_s,
                                      .current = current,
                                      .changes = changes,
-                                     .n_changes = n};
+                                     .n_changes = n,
+                                     .settled = true};
     add_current(&old->set, current, &input.n_current);
     add_current(&old->gone, current, &input.n_current);
     return tuf_accept(&input, out, err);
 }
 
+/* A file that tuf_accept did not look at: it stays as it was signed last. */
+static int keep_file(const struct signer_set *old, const char *role, struct signer_set *set,
+                     struct error *err)
+{
+    const struct signer_set_file *file = service_set_find(old, role);
+    if (!file)
+        return fail(err, E_INTERNAL, "'%s' stays and is not there", role);
+    return service_set_add(set, role, file->version, &file->data, err);
+}
+
 /* What role holders signed: the new set without the two files made here. */
-static int take_accepted(const struct tuf_accepted *accepted, struct signer_set *set,
-                         struct error *err)
+static int take_accepted(const struct tuf_accepted *accepted, const struct signer_set *old,
+                         struct signer_set *set, struct error *err)
 {
     if (!accepted->root || accepted->n_roles == 0)
         return fail(err, E_INVALID, "a collection needs root and targets");
     int rc = service_set_add(set, tuf_type_name(TUF_ROOT), tuf_metadata_version(accepted->root),
                              tuf_metadata_bytes(accepted->root), err);
     for (size_t i = 0; i < accepted->n_roles && !rc; i++)
-        rc = service_set_add(set, accepted->role_names[i], tuf_metadata_version(accepted->roles[i]),
-                             tuf_metadata_bytes(accepted->roles[i]), err);
+        rc = accepted->roles[i] ? service_set_add(set, accepted->role_names[i],
+                                                  tuf_metadata_version(accepted->roles[i]),
+                                                  tuf_metadata_bytes(accepted->roles[i]), err)
+                                : keep_file(old, accepted->role_names[i], set, err);
     return rc;
 }
 
@@ -253,7 +266,7 @@ int service_publish(struct service *service, const char *collection, const struc
     if (!rc)
         rc = accept_changes(&old, changes, n, s.now_s, &accepted, err);
     if (!rc)
-        rc = take_accepted(accepted, &next.set, err);
+        rc = take_accepted(accepted, &old.set, &next.set, err);
     if (!rc)
         rc = service_rotate_choose(service->ring, &old, accepted->root, &next, err);
     if (rc)
