@@ -63,6 +63,9 @@ int context_remote(struct context *ctx, const struct reference *ref, struct remo
 int context_parallel(const struct context *ctx, unsigned *out, struct error *err) MUST_CHECK;
 /* What changes of a collection need of this context. */
 struct collection_owner context_owner(struct context *ctx, struct keystore *ks);
+/* The system's file alone, where it is in force; else *out is left as it is. policy_done frees it.
+ */
+int context_system_policy(struct context *ctx, struct policy *out, struct error *err) MUST_CHECK;
 /* Where `policy allow` writes; heap text. */
 int context_policy_path(struct context *ctx, char **out, struct error *err) MUST_CHECK;
 

@@ -173,6 +173,7 @@ static const struct option_spec policy_allow_options[] = {
     {"root-key", 0, OPTION_LIST, "ID", "root key id to start from; may be repeated"},
     {"root-threshold", 0, OPTION_TEXT, "N", "so many of these keys must have signed (all)"},
     {"min-version", 0, OPTION_TEXT, "N", "lowest root version that is believed (1)"},
+    {"collection", 0, OPTION_TEXT, "NAME", "the collection it serves, where that has another name"},
     OPTIONS_END,
 };
 

@@ -33,16 +33,30 @@ static int from_keys(const struct anchor *anchor, struct resolved_anchor *a, str
     return rc ? rc : set_id(a, text.data, text.len, err);
 }
 
-static int from_policy(const struct anchor *anchor, struct resolved_anchor *a, struct error *err)
+static int read_root(const struct anchor *anchor, struct bytes *out, struct error *err)
 {
     struct error why = ERROR_INIT;
+    int rc = file_read(AT_FDCWD, anchor->root_file, TUF_MAX_ROOT_BYTES, out, &why);
+    return rc ? fail(err, E_NO_TRUST, "the root that policy names: %s", why.message) : OK;
+}
+
+static int from_policy(const struct anchor *anchor, struct resolved_anchor *a, struct error *err)
+{
     a->origin = ANCHOR_POLICY;
     if (!anchor->root_file)
         return from_keys(anchor, a, err);
-    int rc = file_read(AT_FDCWD, anchor->root_file, TUF_MAX_ROOT_BYTES, &a->root, &why);
-    if (rc)
-        return fail(err, E_NO_TRUST, "the root that policy names: %s", why.message);
-    return set_id(a, a->root.data, a->root.len, err);
+    int rc = read_root(anchor, &a->root, err);
+    return rc ? rc : set_id(a, a->root.data, a->root.len, err);
+}
+
+int policy_root_read(const struct anchor *anchor, struct tuf_metadata **out, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes root = BYTES_INIT;
+    int rc = read_root(anchor, &root, err);
+    if (!rc)
+        rc = wrap(err, tuf_metadata_parse(TUF_ROOT, root.data, root.len, out, err),
+                  "the root that policy names: '%s'", anchor->root_file);
+    return rc;
 }
 
 int anchor_resolve(const struct anchor *anchor, const char *home, const struct reference *ref,

@@ -28,4 +28,9 @@ void anchor_done(struct resolved_anchor *a);
 int anchor_fetch_root(struct resolved_anchor *a, struct trust_source *source,
                       const char *collection, struct error *err) MUST_CHECK;
 
+/* The root file that policy names, parsed: E_NO_TRUST where it cannot be read, else the parser's.
+ */
+int policy_root_read(const struct anchor *anchor, struct tuf_metadata **out,
+                     struct error *err) MUST_CHECK;
+
 #endif

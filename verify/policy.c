@@ -123,6 +123,7 @@ static int add_file(struct policy *p, const char *path, bool is_system, bool nam
         return rc;
     p->paths[p->n_files] = strdup(path);
     p->is_system[p->n_files] = is_system;
+    p->is_named[p->n_files] = named;
     p->n_files++;
     return p->paths[p->n_files - 1] ? OK : fail_nomem(err);
 }
@@ -334,25 +335,36 @@ static int read_document(const char *path, struct js **out, struct error *err)
 }
 
 static int set_scope(struct js *doc, const char *scope, const struct anchor *anchor,
-                     struct error *err)
+                     const char *collection, struct error *err)
 {
     struct js *scopes = js_edit(doc, "scopes"), *root = NULL;
     int rc = OK;
     if (!js_edit(scopes, scope))
         rc = js_set(scopes, scope, js_object_new(), err);
-    if (!rc && anchor) {
+    if (!rc && collection)
+        rc = js_set(js_edit(scopes, scope), "collection", js_text_new(collection), err);
+    if (!rc && !anchor)
+        js_remove(js_edit(scopes, scope), "root");
+    if (!rc && anchor)
         rc = anchor_to_js(anchor, &root, err);
-        if (!rc)
-            rc = js_set(js_edit(scopes, scope), "root", root, err);
-    }
-    return rc;
+    return !rc && anchor ? js_set(js_edit(scopes, scope), "root", root, err) : rc;
+}
+
+/* Never write what we would refuse to read. */
+static int write_document(const char *path, const struct js *doc, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    CLEANUP(policy_file_cleanup) struct policy_file *checked = NULL;
+    int rc = js_write(doc, true, &text, err);
+    if (!rc)
+        rc = policy_file_parse(text.data, text.len, path, &checked, err);
+    return rc ? rc : file_write_atomic(AT_FDCWD, path, text.data, text.len, 0644, err);
 }
 
 int policy_allow(const char *path, const char *scope, const struct anchor *anchor,
-                 struct error *err)
+                 const char *collection, struct error *err)
 {
     CLEANUP(js_cleanup) struct js *doc = NULL;
-    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
     CLEANUP(cleanup_fd) int folder = -1, lock = -1;
     CLEANUP(cleanup_free) char *parent = strdup(path);
     if (!parent)
@@ -368,10 +380,6 @@ int policy_allow(const char *path, const char *scope, const struct anchor *ancho
     if (!rc)
         rc = read_document(path, &doc, err);
     if (!rc)
-        rc = set_scope(doc, scope, anchor, err);
-    if (!rc)
-        rc = js_write(doc, true, &text, err);
-    if (!rc)
-        rc = file_write_atomic(AT_FDCWD, path, text.data, text.len, 0644, err);
-    return rc;
+        rc = set_scope(doc, scope, anchor, collection, err);
+    return rc ? rc : write_document(path, doc, err);
 }

@@ -92,6 +92,7 @@ struct policy {
     struct policy_file *files[POLICY_MAX_FILES];
     char *paths[POLICY_MAX_FILES];
     bool is_system[POLICY_MAX_FILES];
+    bool is_named[POLICY_MAX_FILES]; /* --policy or BULLA_POLICY, in the place of others */
     size_t n_files;
 };
 
@@ -128,10 +129,11 @@ int policy_decide(const struct policy *p, const struct reference *ref, struct de
  * begins with its algorithm, as "sha256:*", where there is a list of what is allowed. */
 bool policy_tag_allowed(const struct policy_scope *scope, const struct reference *ref);
 
-/* Adds or replaces a scope with this anchor in the file at `path` (made if missing, 0644, atomic,
- * under a lock). Other scopes stay as they are. */
+/* Adds or changes a scope in the file at `path` (made if missing, 0644, atomic, under a lock): its
+ * root becomes `anchor` (NULL: it names none), its collection `collection` (NULL: as it is). Other
+ * scopes and settings stay as they are. */
 int policy_allow(const char *path, const char *scope, const struct anchor *anchor,
-                 struct error *err) MUST_CHECK;
+                 const char *collection, struct error *err) MUST_CHECK;
 /* host[:port]/component… . E_USAGE. */
 int policy_scope_check(const char *scope, struct error *err) MUST_CHECK;
 

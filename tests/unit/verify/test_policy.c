@@ -369,9 +369,9 @@ static void allow_writes_what_it_reads_and_keeps_the_rest(void **state)
     struct anchor keys = {.n_keys = 1, .threshold = 1, .min_version = 3};
     struct error err = ERROR_INIT;
     memcpy(keys.keys[0].text, ID64, sizeof ID64);
-    assert_int_equal(policy_allow(path, "r.io/a", &file, &err), OK);
-    assert_int_equal(policy_allow(path, "r.io/b", &keys, &err), OK);
-    assert_int_equal(policy_allow(path, "r.io/../b", &keys, &err), E_USAGE);
+    assert_int_equal(policy_allow(path, "r.io/a", &file, NULL, &err), OK);
+    assert_int_equal(policy_allow(path, "r.io/b", &keys, NULL, &err), OK);
+    assert_int_equal(policy_allow(path, "r.io/../b", &keys, NULL, &err), E_USAGE);
     CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
     CLEANUP(policy_file_cleanup) struct policy_file *f = NULL;
     assert_int_equal(file_read(s->fd, "deep/policy.json", 65536, &text, &err), OK);
@@ -389,7 +389,7 @@ static void allow_leaves_a_bad_file_alone(void **state)
     struct anchor anchor = {.root_file = (char *)(uintptr_t) "/r.json", .min_version = 1};
     struct error err = ERROR_INIT;
     scratch_write_text(s, "policy.json", "{\"version\":1,\"oops\":1}");
-    assert_int_equal(policy_allow(scratch_name(s, "policy.json"), "r.io/a", &anchor, &err),
+    assert_int_equal(policy_allow(scratch_name(s, "policy.json"), "r.io/a", &anchor, NULL, &err),
                      E_INVALID);
     CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
     assert_int_equal(file_read(s->fd, "policy.json", 65536, &text, &err), OK);
