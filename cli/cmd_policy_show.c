@@ -252,6 +252,11 @@ static void step(struct explanation *e, const char *name, bool passed, const cha
         e->rc = js_push(e->steps, TAKE_PTR(o), e->err);
 }
 
+static void decide(struct explanation *e, const char *why_not)
+{
+    step(e, "decision", !*why_not, "%s%s", *why_not ? "refused: " : "allowed", why_not);
+}
+
 static const char *join(char *const *list, char *out, size_t size)
 {
     size_t used = 0;
@@ -380,7 +385,7 @@ static void explain(struct explanation *e, const struct reference *ref, const st
              "asked again after %" PRId64 " s; maxAge %s; offlineGrace %" PRId64
              " s; superseded: %s",
              d->refresh_s, age, d->offline_grace_s, d->refuse_superseded ? "refuse" : "allow");
-    step(e, "decision", d->allowed, "%s", d->allowed ? "policy allows it" : d->reason);
+    decide(e, d->allowed ? "" : d->reason);
 }
 
 static int test_result(struct context *ctx, const struct decision *d, struct js *steps, int rc,
@@ -412,7 +417,7 @@ int command_policy_test(struct context *ctx, struct error *err)
     if (decided) { /* the files contradict each other */
         for (size_t i = 0; i < ctx->policy.n_files; i++)
             explain_file(&e, i, &ref);
-        step(&e, "decision", false, "%s", why.message);
+        decide(&e, why.message);
         decision = (struct decision){.allowed = false};
         memcpy(decision.collection, ref.repository, sizeof decision.collection);
         (void)snprintf(decision.reason, sizeof decision.reason, "%s", why.message);

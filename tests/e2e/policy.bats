@@ -96,12 +96,12 @@ bulla() { command bulla "$@"; }
     for line in "^tags  *'v1'; allowed: 'v\*'; denied: 'v0\*'" "^signedBy .*'security/alice' must vouch" \
         '^run .*"network":\["none"\]' '^collection acme/app$' "^anchor .*version 3 of 'acme/app', 1 of 1 keys" \
         "^key  *$ID" '^freshness .*after 60 s; maxAge 3600 s; offlineGrace 0 s; superseded: refuse' \
-        '^decision  *policy allows it'; do
+        '^decision  *allowed$'; do
         expect 0 "$line"
     done
     run bulla policy test r.io/acme/app:v01
     expect 1 '^tags  *NO: '
-    expect 1 '^decision  *NO: '
+    expect 1 '^decision  *NO: refused: '
     expect 1 "^bulla: policy .* does not allow tag 'v01'"
     run --separate-stderr bulla policy test --json r.io/acme/app:v01
     [[ $(jq -c '[.allowed, (.steps | map(select(.passed | not).step))]' <<< "$output") == '[false,["tags","decision"]]' ]]
@@ -149,7 +149,7 @@ bulla() { command bulla "$@"; }
     run as_nobody policy allow r.io/acme/app --root "$place/root.json"
     expect 1 "only it may name root and collection there; leave --root out"
     run as_nobody policy test r.io/acme/app:v1
-    expect 0 'policy allows it'
+    expect 0 '^decision  *allowed'
     run as_nobody policy allow r.io/acme/app
     expect 0 "root and collection are those of '/etc/bulla/policy.json', scope 'r.io/acme'"
     run as_nobody policy show
@@ -163,7 +163,7 @@ bulla() { command bulla "$@"; }
     jq '.scopes["r.io/acme/app"].root = {file: "/x"}' "$place/home/.config/bulla/policy.json" > "$place/new"
     cat "$place/new" > "$place/home/.config/bulla/policy.json"
     run as_nobody policy test r.io/acme/app:v1
-    expect 1 "^decision  *NO: .*only the system's policy may set"
+    expect 1 "^decision  *NO: refused: .*only the system's policy may set"
     # --policy stands in for the user's file only; for root it replaces all.
     echo '{"version":1,"scopes":{"q.io":{}}}' > "$place/named.json"
     run as_nobody --policy "$place/named.json" policy test q.io/a:v1
