@@ -1,5 +1,5 @@
 /* Lines of the audit log as verification reads them. */
-#include "registry/audit_record.h"
+#include "base/audit_record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

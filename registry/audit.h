@@ -1,7 +1,7 @@
 /*
  * The audit log: who did what, from where, with which result.
  *
- * Two chains under DATA/audit/ (see audit_record.h, audit_file.h). A change is first recorded as
+ * Two chains under DATA/audit/ (see base/audit_record.h, audit_file.h). A change is first recorded as
  * "begun", durably, then made, then recorded with its result: a log that cannot be written refuses
  * changes before they happen, and nothing that happened is without a record. What is only read or
  * refused is buffered for a second; it is never the reason for a refusal. The index keeps the heads
@@ -12,7 +12,7 @@
 #ifndef BULLA_REGISTRY_AUDIT_H
 #define BULLA_REGISTRY_AUDIT_H
 
-#include "registry/audit_record.h"
+#include "base/audit_record.h"
 #include "registry/index.h"
 
 #define AUDIT_ANCHOR_EVERY_S 10

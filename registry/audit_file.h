@@ -10,7 +10,7 @@
 #ifndef BULLA_REGISTRY_AUDIT_FILE_H
 #define BULLA_REGISTRY_AUDIT_FILE_H
 
-#include "registry/audit_record.h"
+#include "base/audit_record.h"
 
 #define AUDIT_FOLDER "audit"
 #define AUDIT_SEGMENT_BYTES                                                                        \

@@ -140,15 +140,15 @@ static int link_receive(int fd, void *out, size_t len, int64_t deadline_ms, stru
 }
 
 /* One request, one answer; answer receives the payload. */
-static int link_ask(const struct signer_link *link, const struct protocol_request *request,
-                    struct bytes *answer, struct error *err)
+static int ask_within(const struct signer_link *link, const struct protocol_request *request,
+                      int64_t timeout_ms, struct bytes *answer, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes frame = BYTES_INIT;
     CLEANUP(cleanup_fd) int fd = -1;
     int rc = protocol_write_request(request, &frame, err);
     if (!rc)
         rc = link_connect(link, &fd, err);
-    int64_t deadline_ms = clock_monotonic_ms() + LINK_TIMEOUT_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
     if (!rc)
         rc = link_send(fd, &frame, deadline_ms, err);
     uint8_t header[PROTOCOL_HEADER_BYTES];
@@ -164,6 +164,12 @@ static int link_ask(const struct signer_link *link, const struct protocol_reques
     if (!rc)
         answer->len = len;
     return rc;
+}
+
+static int link_ask(const struct signer_link *link, const struct protocol_request *request,
+                    struct bytes *answer, struct error *err)
+{
+    return ask_within(link, request, LINK_TIMEOUT_MS, answer, err);
 }
 
 static int request_init(enum protocol_kind kind, const char *collection,
@@ -246,4 +252,148 @@ int signer_link_roots(const struct signer_link *link, const char *collection, in
     int rc = request_init(PROTOCOL_ROOTS, collection, &request, err);
     request.since = since;
     return rc ? rc : ask_set(link, &request, out, err);
+}
+
+/* --- about its memory --- */
+
+void signer_status_done(struct signer_status *status)
+{
+    bytes_done(&status->metrics);
+}
+
+void signer_changes_done(struct signer_changes *changes)
+{
+    for (size_t i = 0; i < changes->n; i++)
+        free(changes->items[i].collection);
+    cleanup_free(&changes->items);
+    changes->n = 0;
+}
+
+static int ask_object(const struct signer_link *link, const struct protocol_request *request,
+                      int64_t timeout_ms, struct js **out, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes answer = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    int rc = ask_within(link, request, timeout_ms, &answer, err);
+    if (!rc)
+        rc = protocol_read_object(request->kind, answer.data, answer.len, &json, err);
+    return rc ? rc : js_parse(json.data, json.len, out, err);
+}
+
+static int copy_text(const struct js *object, const char *key, char *out, size_t size,
+                     struct error *err)
+{
+    const char *text = NULL;
+    int rc = js_want_text(object, key, &text, err);
+    if (!rc && strlen(text) >= size)
+        rc = fail(err, E_PROTOCOL, "the signing service's '%s' is too long", key);
+    if (!rc)
+        memcpy(out, text, strlen(text) + 1);
+    return rc;
+}
+
+int signer_link_status(const struct signer_link *link, int64_t timeout_ms,
+                       struct signer_status *out, struct error *err)
+{
+    const struct protocol_request request = {.kind = PROTOCOL_STATUS};
+    CLEANUP(signer_status_done) struct signer_status s = {.metrics = BYTES_INIT};
+    CLEANUP(js_cleanup) struct js *o = NULL;
+    const char *metrics = NULL;
+    int rc = ask_object(link, &request, timeout_ms, &o, err);
+    if (!rc)
+        rc = copy_text(o, "identity", s.identity, sizeof s.identity, err);
+    if (!rc)
+        rc = copy_text(o, "hash", s.hash, sizeof s.hash, err);
+    if (!rc)
+        rc = js_want_int(o, "number", 0, INT64_MAX, &s.number, err);
+    if (!rc)
+        rc = js_want_int(o, "doubtedCollections", 0, INT64_MAX, &s.n_doubted, err);
+    if (!rc)
+        rc = js_want_bool(o, "doubted", &s.doubted, err);
+    if (!rc)
+        rc = js_want_text(o, "metrics", &metrics, err);
+    if (!rc)
+        rc = bytes_append_text(&s.metrics, metrics, err);
+    if (rc)
+        return rc;
+    *out = s;
+    s.metrics = (struct bytes)BYTES_INIT;
+    return OK;
+}
+
+static int read_change(const struct js *item, struct signer_change *out, struct error *err)
+{
+    const char *name = NULL;
+    int rc = js_want_text(item, "name", &name, err);
+    if (!rc && !repository_name_valid(name, strlen(name)))
+        rc = fail(err, E_PROTOCOL, "'%s' is not the name of a collection", name);
+    if (!rc)
+        rc = js_want_int(item, "number", 0, INT64_MAX, &out->number, err);
+    if (!rc)
+        rc = js_want_int(item, "root", 0, TUF_MAX_VERSION, &out->root, err);
+    if (!rc)
+        rc = js_want_int(item, "timestamp", 0, TUF_MAX_VERSION, &out->timestamp, err);
+    if (!rc && !(out->collection = strdup(name)))
+        rc = fail_nomem(err);
+    return rc;
+}
+
+static int read_changes(const struct js *list, struct signer_changes *out, struct error *err)
+{
+    size_t n = js_count(list);
+    int rc = OK;
+    if (n > SIGNER_PAGE)
+        return fail(err, E_PROTOCOL, "the signing service names %zu collections at once", n);
+    out->items = calloc(n ? n : 1, sizeof *out->items);
+    if (!out->items)
+        return fail_nomem(err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = read_change(js_at(list, i), &out->items[i], err);
+        out->n += !rc;
+    }
+    return rc;
+}
+
+int signer_link_changed(const struct signer_link *link, int64_t since, struct signer_changes *out,
+                        struct error *err)
+{
+    const struct protocol_request request = {.kind = PROTOCOL_CHANGED, .since = since};
+    CLEANUP(signer_changes_done) struct signer_changes c = {.items = NULL};
+    CLEANUP(js_cleanup) struct js *o = NULL;
+    const struct js *list = NULL;
+    int rc = ask_object(link, &request, LINK_TIMEOUT_MS, &o, err);
+    if (!rc)
+        rc = copy_text(o, "identity", c.identity, sizeof c.identity, err);
+    if (!rc)
+        rc = js_want_int(o, "number", 0, INT64_MAX, &c.number, err);
+    if (!rc)
+        rc = js_want_bool(o, "whole", &c.whole, err);
+    if (!rc)
+        rc = js_want_array(o, "collections", &list, err);
+    if (!rc)
+        rc = read_changes(list, &c, err);
+    if (rc)
+        return rc;
+    *out = c;
+    c = (struct signer_changes){.items = NULL};
+    return OK;
+}
+
+int signer_link_show(const struct signer_link *link, const char *collection,
+                     const struct tuf_file *files, size_t n, bool *adopted, struct error *err)
+{
+    struct protocol_request request;
+    CLEANUP(js_cleanup) struct js *o = NULL;
+    int rc = request_init(PROTOCOL_SHOW, collection, &request, err);
+    if (rc)
+        return rc;
+    CLEANUP(cleanup_free) struct tuf_file *list = calloc(n ? n : 1, sizeof *list);
+    if (!list)
+        return fail_nomem(err);
+    if (n)
+        memcpy(list, files, n * sizeof *list);
+    request.changes = list;
+    request.n_changes = n;
+    rc = ask_object(link, &request, LINK_TIMEOUT_MS, &o, err);
+    return rc ? rc : js_want_bool(o, "adopted", adopted, err);
 }

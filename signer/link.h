@@ -12,6 +12,10 @@
 #include "base/bytes.h"
 #include "tuf/accept.h"
 
+#define SIGNER_IDENTITY_MAX 40
+#define SIGNER_HASH_MAX     72
+#define SIGNER_PAGE         500u /* collections in one answer about changes */
+
 struct signer_link;
 
 /* socket_path is copied. Does not connect. */
@@ -63,5 +67,41 @@ int signer_link_refresh(const struct signer_link *link, const char *collection,
  * kept them may be missing at the beginning. E_NOTFOUND: it knows no such collection. */
 int signer_link_roots(const struct signer_link *link, const char *collection, int64_t since,
                       struct signer_set *out, struct error *err) MUST_CHECK;
+
+/* What the service says of itself. */
+struct signer_status {
+    char identity[SIGNER_IDENTITY_MAX]; /* of its database; another one is another memory */
+    int64_t number;                     /* of the last record of its log */
+    char hash[SIGNER_HASH_MAX];         /* of that record */
+    int64_t n_doubted;                  /* collections it does not sign for: it was restored */
+    bool doubted;                       /* …nor for new ones */
+    struct bytes metrics;               /* Prometheus text; bytes_done */
+};
+void signer_status_done(struct signer_status *status);
+/* timeout_ms: for the whole question. */
+int signer_link_status(const struct signer_link *link, int64_t timeout_ms,
+                       struct signer_status *out, struct error *err) MUST_CHECK;
+
+/* A page of the collections whose last change has a number above `since`, in that order. */
+struct signer_changes {
+    char identity[SIGNER_IDENTITY_MAX];
+    int64_t number; /* where the next page begins; with `whole`: the last number there is */
+    bool whole;     /* nothing is behind this page */
+    struct signer_change {
+        char *collection;
+        int64_t number, root, timestamp; /* versions */
+    } * items;
+    size_t n;
+};
+void signer_changes_done(struct signer_changes *changes);
+int signer_link_changed(const struct signer_link *link, int64_t since, struct signer_changes *out,
+                        struct error *err) MUST_CHECK;
+
+/* Shows the service what is published here: all roots in order and all files in force. *adopted: it
+ * had forgotten that and has taken it over, as its admin stated. E_STALE: it had forgotten and
+ * waits for its admin. */
+int signer_link_show(const struct signer_link *link, const char *collection,
+                     const struct tuf_file *files, size_t n, bool *adopted,
+                     struct error *err) MUST_CHECK;
 
 #endif

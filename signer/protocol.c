@@ -1,5 +1,7 @@
 #include "signer/protocol.h"
 
+#include "tuf/trusted.h"
+
 #include <string.h>
 
 /* The digit is the form's version. */
@@ -52,11 +54,17 @@ static int put_frame(struct bytes *out, const struct bytes *payload, struct erro
     return rc;
 }
 
+/* Whoever shows a collection shows all of it, with the roots that a client follows at once. */
+static size_t max_files(enum protocol_kind kind)
+{
+    return kind == PROTOCOL_SHOW ? PROTOCOL_MAX_FILES + TUF_MAX_ROOT_ROTATIONS : TUF_MAX_CHANGES;
+}
+
 static int put_changes(const struct protocol_request *request, struct bytes *out, struct error *err)
 {
-    if (request->n_changes > TUF_MAX_CHANGES)
-        return fail(err, E_LIMIT, "%zu files in one publication, at most %u are allowed",
-                    request->n_changes, TUF_MAX_CHANGES);
+    if (request->n_changes > max_files(request->kind))
+        return fail(err, E_LIMIT, "%zu files in one publication, at most %zu are allowed",
+                    request->n_changes, max_files(request->kind));
     int rc = put_number(out, request->n_changes, 2, err);
     for (size_t i = 0; i < request->n_changes && !rc; i++) {
         const struct tuf_file *file = &request->changes[i];
@@ -83,9 +91,9 @@ int protocol_write_request(const struct protocol_request *request, struct bytes 
         rc = put_number(&payload, (uint64_t)request->role, 1, err);
     if (!rc && request->kind == PROTOCOL_NEW_KEY)
         rc = put_number(&payload, request->another, 1, err);
-    if (!rc && request->kind == PROTOCOL_PUBLISH)
+    if (!rc && (request->kind == PROTOCOL_PUBLISH || request->kind == PROTOCOL_SHOW))
         rc = put_changes(request, &payload, err);
-    if (!rc && request->kind == PROTOCOL_ROOTS)
+    if (!rc && (request->kind == PROTOCOL_ROOTS || request->kind == PROTOCOL_CHANGED))
         rc = put_number(&payload, (uint64_t)request->since, 8, err);
     return rc ? rc : put_frame(out, &payload, err);
 }
@@ -110,6 +118,12 @@ static int put_done(struct bytes *payload, enum protocol_kind kind, struct error
 
 int protocol_write_key(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
                        struct error *err)
+{
+    return protocol_write_object(kind, json, out, err);
+}
+
+int protocol_write_object(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
+                          struct error *err)
 {
     CLEANUP(bytes_done) struct bytes payload = BYTES_INIT;
     int rc = put_done(&payload, kind, err);
@@ -255,7 +269,13 @@ static bool publishable(const char *role)
            strcmp(role, tuf_type_name(TUF_TARGETS)) == 0 || tuf_role_name_valid(role);
 }
 
-static int read_change(struct cursor *c, char name[TUF_MAX_ROLE_NAME + 1], struct tuf_file *file,
+static bool role_known(const char *role)
+{
+    return publishable(role) || strcmp(role, tuf_type_name(TUF_SNAPSHOT)) == 0 ||
+           strcmp(role, tuf_type_name(TUF_TIMESTAMP)) == 0;
+}
+
+static int read_change(struct cursor *c, bool shown, char name[TUF_MAX_ROLE_NAME + 1], struct tuf_file *file,
                        struct error *err)
 {
     const uint8_t *data = NULL;
@@ -265,7 +285,7 @@ static int read_change(struct cursor *c, char name[TUF_MAX_ROLE_NAME + 1], struc
         rc = take_field(c, 4, &data, &len, err);
     if (rc)
         return rc;
-    if (!publishable(name))
+    if (!publishable(name) && !(shown && role_known(name)))
         return fail(err, E_INVALID, "role '%s' cannot be published", name);
     *file = (struct tuf_file){.role = name, .data = data, .len = len};
     return OK;
@@ -279,15 +299,15 @@ static int read_changes(struct cursor *c, struct protocol_request *out, struct e
         return rc;
     if (n == 0)
         return fail(err, E_INVALID, "publication without files");
-    if (n > TUF_MAX_CHANGES)
-        return fail(err, E_LIMIT, "%llu files in one publication, at most %u are allowed",
-                    (unsigned long long)n, TUF_MAX_CHANGES);
+    if (n > max_files(out->kind))
+        return fail(err, E_LIMIT, "%llu files in one publication, at most %zu are allowed",
+                    (unsigned long long)n, max_files(out->kind));
     out->changes = calloc((size_t)n, sizeof *out->changes);
     out->names = calloc((size_t)n, sizeof *out->names);
     if (!out->changes || !out->names)
         return fail_nomem(err);
     for (size_t i = 0; i < n && !rc; i++)
-        rc = read_change(c, out->names[i], &out->changes[i], err);
+        rc = read_change(c, out->kind == PROTOCOL_SHOW, out->names[i], &out->changes[i], err);
     out->n_changes = (size_t)n;
     return rc;
 }
@@ -298,7 +318,7 @@ static int read_since(struct cursor *c, struct protocol_request *out, struct err
     int rc = take_number(c, 8, &since, err);
     if (rc)
         return rc;
-    if (since > TUF_MAX_VERSION)
+    if (since > (out->kind == PROTOCOL_ROOTS ? (uint64_t)TUF_MAX_VERSION : INT64_MAX))
         return fail(err, E_INVALID, "there is no root of that version");
     out->since = (int64_t)since;
     return OK;
@@ -310,21 +330,22 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
     int rc = take_number(c, 1, &kind, err);
     if (rc)
         return rc;
-    if (kind < PROTOCOL_KEY || kind > PROTOCOL_NEW_KEY)
+    bool whole = kind == PROTOCOL_STATUS || kind == PROTOCOL_CHANGED;
+    if (!whole && kind != PROTOCOL_SHOW && (kind < PROTOCOL_KEY || kind > PROTOCOL_NEW_KEY))
         return fail(err, E_PROTOCOL, "unknown kind of request");
     out->kind = (enum protocol_kind)kind;
     rc = take_text(c, 2, out->collection, sizeof out->collection, err);
     if (rc)
         return rc;
-    if (!repository_name_valid(out->collection, strlen(out->collection)))
+    if (whole ? out->collection[0] != 0 : !repository_name_valid(out->collection, strlen(out->collection)))
         return fail(err, E_INVALID, "'%s' is not the name of a collection", out->collection);
     if (kind == PROTOCOL_KEY)
         rc = read_key_role(c, out, err);
     else if (kind == PROTOCOL_NEW_KEY)
         rc = read_new_key(c, out, err);
-    else if (kind == PROTOCOL_PUBLISH)
+    else if (kind == PROTOCOL_PUBLISH || kind == PROTOCOL_SHOW)
         rc = read_changes(c, out, err);
-    else if (kind == PROTOCOL_ROOTS)
+    else if (kind == PROTOCOL_ROOTS || kind == PROTOCOL_CHANGED)
         rc = read_since(c, out, err);
     return rc ? rc : take_end(c, err);
 }
@@ -385,6 +406,12 @@ static int read_status(struct cursor *c, enum protocol_kind kind, struct error *
 int protocol_read_key(enum protocol_kind kind, const void *payload, size_t len, struct bytes *json,
                       struct error *err)
 {
+    return protocol_read_object(kind, payload, len, json, err);
+}
+
+int protocol_read_object(enum protocol_kind kind, const void *payload, size_t len,
+                         struct bytes *json, struct error *err)
+{
     struct cursor c = {payload, len};
     const uint8_t *data = NULL;
     size_t data_len = 0;
@@ -394,12 +421,6 @@ int protocol_read_key(enum protocol_kind kind, const void *payload, size_t len, 
     if (!rc)
         rc = take_end(&c, err);
     return rc ? rc : bytes_append(json, data, data_len, err);
-}
-
-static bool role_known(const char *role)
-{
-    return publishable(role) || strcmp(role, tuf_type_name(TUF_SNAPSHOT)) == 0 ||
-           strcmp(role, tuf_type_name(TUF_TIMESTAMP)) == 0;
 }
 
 static int read_set_file(struct cursor *c, struct signer_set_file *file, struct error *err)

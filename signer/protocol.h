@@ -11,8 +11,12 @@
  *              REFRESH: nothing
  *              ROOTS: u64 version
  *              NEW_KEY: u8 role, u8 1 (another one than the last) or 0
+ *              STATUS: nothing, of no collection (text "")
+ *              CHANGED: u64 number, of no collection
+ *              SHOW: as PUBLISH, any role
  *     answer:  u8 0 (done), u8 kind of the request, then
  *              KEY, NEW_KEY: u32-bytes TUF key object
+ *              STATUS, CHANGED, SHOW: u32-bytes JSON object (link.h says what is in it)
  *              others: u16 number of files, each u8-text role, u64 version, u32-bytes content
  *          or  u8 1 (failed), u16 number of enum error_code without its sign, u16-text message
  *
@@ -34,7 +38,12 @@ enum protocol_kind {
     PROTOCOL_PUBLISH = 2,
     PROTOCOL_REFRESH = 3,
     PROTOCOL_ROOTS = 4,
-    PROTOCOL_NEW_KEY = 5
+    PROTOCOL_NEW_KEY = 5,
+    /* About the service's memory. Nothing here changes what it remembers but SHOW, which can only
+     * bring back what an admin stated on the service's own machine. */
+    PROTOCOL_STATUS = 16,
+    PROTOCOL_CHANGED = 17,
+    PROTOCOL_SHOW = 18
 };
 
 struct protocol_request {
@@ -42,8 +51,8 @@ struct protocol_request {
     char collection[REFERENCE_REPOSITORY_MAX + 1];
     enum tuf_type role;       /* KEY, NEW_KEY: TUF_SNAPSHOT or TUF_TIMESTAMP */
     bool another;             /* NEW_KEY: not the one made before */
-    int64_t since;            /* ROOTS: the last version that is known; 0: none */
-    struct tuf_file *changes; /* PUBLISH: content is borrowed from the message */
+    int64_t since;            /* ROOTS: the last version that is known; CHANGED: number; 0: none */
+    struct tuf_file *changes; /* PUBLISH, SHOW: content is borrowed from the message */
     size_t n_changes;
     char (*names)[TUF_MAX_ROLE_NAME + 1]; /* what changes[].role point at after reading */
 };
@@ -68,6 +77,8 @@ int protocol_write_failure(const struct error *failure, struct bytes *out,
 /* kind: KEY or NEW_KEY, here and in protocol_read_key. */
 int protocol_write_key(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
                        struct error *err) MUST_CHECK;
+int protocol_write_object(enum protocol_kind kind, const struct bytes *json, struct bytes *out,
+                          struct error *err) MUST_CHECK;
 int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, struct bytes *out,
                        struct error *err) MUST_CHECK;
 
@@ -75,6 +86,8 @@ int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, st
  * answer to this kind of request is E_PROTOCOL. Outputs are copies owned by the caller. */
 int protocol_read_key(enum protocol_kind kind, const void *payload, size_t len, struct bytes *json,
                       struct error *err) MUST_CHECK;
+int protocol_read_object(enum protocol_kind kind, const void *payload, size_t len,
+                         struct bytes *json, struct error *err) MUST_CHECK;
 int protocol_read_set(enum protocol_kind kind, const void *payload, size_t len,
                       struct signer_set *out, struct error *err) MUST_CHECK;
 

@@ -2,19 +2,26 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "signer/service_limit.h"
 #include "signer/service_rotate.h"
 #include "signer/service_set.h"
+#include "signer/service_show.h"
+#include "signer/service_tell.h"
 
 #include <string.h>
 
 /* How far behind a file's own promise the clock may be before the file counts as signed with a
  * wrong clock: clients refuse timestamps from further ahead (trust.md). */
 #define CLOCK_TOLERANCE_S 300
+#define REFUSALS_A_MINUTE 60 /* in the log */
 
 struct service {
     struct service_keyring *ring;
     struct service_store *store;
     struct service_lifetimes lifetimes;
+    struct service_limit limit;
+    struct service_bucket refusals; /* in the log */
+    struct service_stats stats;
 };
 
 int service_open(const struct service_options *options, struct service **out, struct error *err)
@@ -24,6 +31,7 @@ int service_open(const struct service_options *options, struct service **out, st
     if (!service)
         return fail_nomem(err);
     service->lifetimes = options->lifetimes;
+    service_limit_init(&service->limit, clock_monotonic_ms());
     int rc = service_keyring_new(&passphrase, &service->ring, err);
     if (!rc)
         rc = service_store_open(options->database, service->ring, &service->store, err);
@@ -49,6 +57,21 @@ void service_cleanup(struct service **service)
 
 /* --- keys --- */
 
+/* What is made stays, so there is an end to it. */
+static int may_make(struct service *service, const char *name, struct error *err)
+{
+    struct service_memory_status status;
+    int rc = service_memory_check(service_store_memory(service->store), name, err);
+    if (!rc)
+        rc = service_limit_take(&service->limit, name, clock_monotonic_ms(), err);
+    if (!rc)
+        rc = service_memory_status(service_store_db(service->store), &status, err);
+    if (!rc && status.n_collections >= SERVICE_MAX_COLLECTIONS)
+        return fail(err, E_LIMIT, "the signing service has keys for %u collections and makes no more",
+                    SERVICE_MAX_COLLECTIONS);
+    return rc;
+}
+
 static int make_collection(struct service *service, const char *name, struct error *err)
 {
     CLEANUP(service_collection_done) struct service_collection c = {0};
@@ -56,7 +79,9 @@ static int make_collection(struct service *service, const char *name, struct err
     if (!repository_name_valid(name, len))
         return fail(err, E_INVALID, "'%s' is not the name of a collection", name);
     memcpy(c.name, name, len + 1);
-    int rc = service_keyring_make(service->ring, "snapshot key", &c.snapshot_key, err);
+    int rc = may_make(service, name, err);
+    if (!rc)
+        rc = service_keyring_make(service->ring, "snapshot key", &c.snapshot_key, err);
     if (!rc)
         rc = service_keyring_make(service->ring, "timestamp key", &c.timestamp_key, err);
     if (!rc)
@@ -187,15 +212,20 @@ static int sign_and_save(struct service *service, const struct service_sign *s, 
                          struct error *err)
 {
     CLEANUP(bytes_done) struct bytes frame = BYTES_INIT;
-    int rc = snapshot ? service_sign_snapshot(s, err) : OK;
+    int rc = service_memory_check(service_store_memory(service->store), s->old->name, err);
+    if (!rc && snapshot)
+        rc = service_sign_snapshot(s, err);
     if (!rc)
         rc = service_sign_timestamp(s, err);
     if (!rc)
         rc = protocol_write_set(PROTOCOL_PUBLISH, &s->next->set, &frame, err);
     if (!rc)
         rc = service_store_save(service->store, s->next, err);
-    if (!rc)
-        log_info("collection '%s': signed snapshot %lld, timestamp %lld", s->next->name,
+    if (rc)
+        return rc;
+    service->stats.snapshots += snapshot;
+    service->stats.timestamps++;
+    log_info("collection '%s': signed snapshot %lld, timestamp %lld", s->next->name,
                  (long long)service_set_find(&s->next->set, "snapshot")->version,
                  (long long)service_set_find(&s->next->set, "timestamp")->version);
     return rc;
@@ -275,8 +305,10 @@ int service_publish(struct service *service, const char *collection, const struc
         take_set(&old.set, out);
         return OK;
     }
+    rc = service_limit_take(&service->limit, collection, clock_monotonic_ms(), err);
     memcpy(next.name, old.name, sizeof next.name);
-    rc = keep_gone(&old, &next, err);
+    if (!rc)
+        rc = keep_gone(&old, &next, err);
     if (!rc)
         rc = sign_and_save(service, &s, true, err);
     if (!rc)
@@ -325,7 +357,10 @@ int service_new_key(struct service *service, const struct protocol_request *requ
     int64_t issued_s = -1;
     int rc = check_role(request->role, err);
     if (!rc)
+        rc = service_limit_take(&service->limit, request->collection, clock_monotonic_ms(), err);
+    if (!rc)
         rc = load_or_make(service, request->collection, &c, err);
+    c.event = "key.make";
     if (!rc && c.set.n_files)
         rc = read_all_dates(&c, &issued_s, err);
     if (!rc)
@@ -454,7 +489,67 @@ int service_roots(struct service *service, const char *collection, int64_t since
     return rc ? rc : service_store_roots(service->store, collection, since, out, err);
 }
 
+/* A set that an admin has spoken of may come before anybody has asked for keys. */
+static int show(struct service *service, const struct protocol_request *request, bool *adopted,
+                struct error *err)
+{
+    struct service_versions stated;
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    const char *name = request->collection;
+    const struct service_show s = {.store = service->store,
+                                   .ring = service->ring,
+                                   .collection = name,
+                                   .files = request->changes,
+                                   .n_files = request->n_changes,
+                                   .now_s = clock_now_s()};
+    int rc = service_store_load(service->store, name, &c, err);
+    if (rc == E_NOTFOUND &&
+        service_memory_stated(service_store_memory(service->store), name, &stated, NULL) == OK)
+        rc = make_collection(service, name, err);
+    return rc && rc != E_NOTFOUND ? rc : service_show(&s, adopted, err);
+}
+
 /* --- messages --- */
+
+static int answer_show(struct service *service, const struct protocol_request *request,
+                       struct bytes *frame, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *o = js_object_new();
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    bool adopted = false;
+    int rc = show(service, request, &adopted, err);
+    if (!rc)
+        rc = js_set(o, "adopted", js_bool_new(adopted), err);
+    if (!rc)
+        rc = js_write(o, false, &json, err);
+    return rc ? rc : protocol_write_object(request->kind, &json, frame, err);
+}
+
+static int answer_told(struct service *service, const struct protocol_request *request,
+                       struct bytes *frame, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
+    struct db *db = service_store_db(service->store);
+    int rc = request->kind == PROTOCOL_STATUS
+                 ? service_tell_status(&service->stats, db, clock_now_s(), &json, err)
+                 : service_tell_changes(db, request->since, &json, err);
+    return rc ? rc : protocol_write_object(request->kind, &json, frame, err);
+}
+
+/* Refusals that come faster than people make mistakes are counted only. */
+static void note_refusal(struct service *service, const char *collection, const struct error *why)
+{
+    struct error err = ERROR_INIT;
+    const struct audit_event e = {.event = "refuse",
+                                  .result = error_name(why->code),
+                                  .repository = collection,
+                                  .detail = why->message};
+    log_warn("collection '%s': %s", collection, why->message);
+    if (!service_bucket_take(&service->refusals, REFUSALS_A_MINUTE, clock_monotonic_ms()))
+        return;
+    if (service_memory_note(service_store_memory(service->store), &e, &err))
+        log_error("%s", err.message);
+}
 
 static int answer_set(struct service *service, const struct protocol_request *request,
                       struct bytes *frame, struct error *err)
@@ -483,12 +578,16 @@ static int answer_request(struct service *service, const void *payload, size_t l
         rc = service_key(service, request.collection, request.role, &json, err);
     else if (request.kind == PROTOCOL_NEW_KEY)
         rc = service_new_key(service, &request, &json, err);
+    else if (request.kind == PROTOCOL_STATUS || request.kind == PROTOCOL_CHANGED)
+        rc = answer_told(service, &request, frame, err);
+    else if (request.kind == PROTOCOL_SHOW)
+        rc = answer_show(service, &request, frame, err);
     else
         rc = answer_set(service, &request, frame, err);
     if (!rc && json.len)
         rc = protocol_write_key(request.kind, &json, frame, err);
     if (rc)
-        log_warn("collection '%s': %s", request.collection, err->message);
+        note_refusal(service, request.collection, err);
     return rc;
 }
 
@@ -496,6 +595,13 @@ int service_answer(struct service *service, const void *payload, size_t len, str
                    struct error *err)
 {
     struct error failure = ERROR_INIT;
+    int64_t start_us = clock_monotonic_us();
     int rc = answer_request(service, payload, len, frame, &failure);
+    service_stats_request(&service->stats, rc, clock_monotonic_us() - start_us);
     return rc ? protocol_write_failure(&failure, frame, err) : OK;
+}
+
+void service_set_connections(struct service *service, unsigned n)
+{
+    service->stats.connections = n;
 }

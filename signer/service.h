@@ -14,6 +14,8 @@
 
 struct service;
 
+#define SERVICE_MAX_COLLECTIONS 250000u /* each takes a few kB for good */
+
 struct service_options {
     const char *database;      /* path; made where it is missing */
     struct secret *passphrase; /* moved into the service, also when opening fails */
@@ -52,5 +54,8 @@ int service_renew_one(struct service *service, bool *more, struct error *err) MU
  * even that can be made (E_NOMEM). */
 int service_answer(struct service *service, const void *payload, size_t len, struct bytes *frame,
                    struct error *err) MUST_CHECK;
+
+/* How many connections its server holds open, for the metrics. */
+void service_set_connections(struct service *service, unsigned n);
 
 #endif

@@ -143,9 +143,18 @@ static void connection_refuse(struct connection *c, const struct error *failure)
         connection_answer(c, FAREWELL_MS);
 }
 
+static unsigned connections_open(const struct server *server)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < SERVICE_SERVER_CONNECTIONS; i++)
+        n += server->connections[i].state != STATE_FREE;
+    return n;
+}
+
 static void connection_handle(const struct server *server, struct connection *c)
 {
     struct error err = ERROR_INIT;
+    service_set_connections(server->options->service, connections_open(server));
     int rc = service_answer(server->options->service, c->in.data, c->in.len, &c->out, &err);
     if (rc) {
         log_error("answer a request: %s", err.message);

@@ -38,10 +38,34 @@ static int next_version(const struct service_sign *s, enum tuf_type type, int64_
      * together with that key (TUF 5.3.11). */
     if (version > LONGEST_HISTORY && !same_key(s, type))
         version = 0;
+    int64_t floor = type == TUF_SNAPSHOT ? s->old->floor_snapshot : s->old->floor_timestamp;
+    if (version < floor)
+        version = floor;
     if (version >= TUF_MAX_VERSION)
         return fail(err, E_LIMIT, "%s has reached the last version there is", tuf_type_name(type));
     *out = version + 1;
     return OK;
+}
+
+/* A service that was restored may have older keys than the root that it took over lists. */
+static int check_listed(const struct service_sign *s, enum tuf_type type, const struct key_id *id,
+                        struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *root = NULL;
+    const struct signer_set_file *file = service_set_find(&s->next->set, tuf_type_name(TUF_ROOT));
+    if (!file)
+        return fail(err, E_INTERNAL, "%s without a root", tuf_type_name(type));
+    int rc = tuf_metadata_parse(TUF_ROOT, file->data.data, file->data.len, &root, err);
+    if (rc)
+        return wrap(err, rc, "stored root");
+    const struct tuf_role_keys *wanted = tuf_root_role(root, type);
+    for (size_t i = 0; i < wanted->n_ids; i++)
+        if (strcmp(wanted->ids[i].text, id->text) == 0)
+            return OK;
+    return fail(err, E_INVALID,
+                "root version %lld does not list the signing service's %s key %s: publish a root "
+                "that does",
+                (long long)file->version, tuf_type_name(type), id->text);
 }
 
 /* Signs the tree and adds the file to the new set. */
@@ -55,6 +79,8 @@ static int finish(const struct service_sign *s, enum tuf_type type, int64_t vers
         return rc;
     struct tuf_signer signer = {.sign = sign_with_key, .context = key};
     rc = public_key_id(signing_key_public(key), &signer.id, err);
+    if (!rc)
+        rc = check_listed(s, type, &signer.id, err);
     if (!rc)
         rc = tuf_compose_file(tree, &signer, 1, &file, err);
     if (!rc && file.len > tuf_type_max_bytes(type))

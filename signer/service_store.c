@@ -34,10 +34,32 @@ static const char *const schema[] = {
     /* Keys that wait for a root that lists them. */
     "ALTER TABLE collection ADD COLUMN snapshot_next BLOB;"
     "ALTER TABLE collection ADD COLUMN timestamp_next BLOB;",
+    /* service_memory.c and service_audit.c. A collection's `changed` is the record of its last
+     * change: a registry asks for those behind a number. */
+    "ALTER TABLE service ADD COLUMN identity BLOB;"
+    "ALTER TABLE service ADD COLUMN copy INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE service ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE service ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE service ADD COLUMN open_epoch INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE service ADD COLUMN why TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE service ADD COLUMN audit_removed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE collection ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE collection ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE collection ADD COLUMN floor_snapshot INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE collection ADD COLUMN floor_timestamp INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE collection SET changed = 1;"
+    "CREATE INDEX collection_changed ON collection (changed);"
+    "CREATE INDEX collection_epoch ON collection (epoch);"
+    "CREATE TABLE shown (collection TEXT PRIMARY KEY NOT NULL,"
+    "  snapshot INTEGER NOT NULL, timestamp INTEGER NOT NULL);"
+    "CREATE TABLE stated (collection TEXT PRIMARY KEY NOT NULL,"
+    "  snapshot INTEGER NOT NULL, timestamp INTEGER NOT NULL);"
+    "CREATE TABLE audit (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, line BLOB NOT NULL);",
 };
 
 struct service_store {
     struct db *db;
+    struct service_memory *memory;
     struct signing_key *record_key;
 };
 
@@ -122,6 +144,8 @@ int service_store_open(const char *path, struct service_keyring *ring, struct se
         rc = db_migrate(store->db, APPLICATION_ID, schema, sizeof schema / sizeof schema[0], err);
     if (!rc)
         rc = open_record_key(store, ring, err);
+    if (!rc)
+        rc = service_memory_open(store->db, path, &store->memory, err);
     if (rc)
         return wrap(err, rc, "open '%s'", path);
     *out = TAKE_PTR(store);
@@ -133,6 +157,7 @@ void service_store_close(struct service_store *store)
     if (!store)
         return;
     signing_key_cleanup(&store->record_key);
+    service_memory_close(store->memory);
     db_close(store->db);
     free(store);
 }
@@ -231,7 +256,8 @@ static int load_row(struct service_store *store, struct service_collection *c,
     bool row = false;
     int rc = db_prepare(store->db,
                         "SELECT snapshot_key, timestamp_key, signature, snapshot_next,"
-                        " timestamp_next FROM collection WHERE name = ?1",
+                        " timestamp_next, floor_snapshot, floor_timestamp"
+                        " FROM collection WHERE name = ?1",
                         &stmt, err);
     if (!rc)
         rc = db_bind_text(stmt, 1, c->name, err);
@@ -248,6 +274,8 @@ static int load_row(struct service_store *store, struct service_collection *c,
         rc = read_blob(stmt, 2, signature, err);
     if (!rc)
         rc = read_blob(stmt, 3, &c->snapshot_next, err);
+    c->floor_snapshot = db_column_int(stmt, 5);
+    c->floor_timestamp = db_column_int(stmt, 6);
     return rc ? rc : read_blob(stmt, 4, &c->timestamp_next, err);
 }
 
@@ -438,24 +466,51 @@ static int save_files(struct service_store *store, const struct service_collecti
 }
 
 /* A version that is here stays as it was verified. */
-static int save_root(struct service_store *store, const struct service_collection *c,
-                     struct error *err)
+int service_store_add_root(struct service_store *store, const char *name,
+                           const struct signer_set_file *root, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
-    const struct signer_set_file *root = service_set_find(&c->set, tuf_type_name(TUF_ROOT));
-    if (!root)
-        return OK;
     int rc = db_prepare(store->db,
                         "INSERT INTO root (collection, version, data) VALUES (?1, ?2, ?3)"
                         " ON CONFLICT (collection, version) DO NOTHING",
                         &stmt, err);
     if (!rc)
-        rc = db_bind_text(stmt, 1, c->name, err);
+        rc = db_bind_text(stmt, 1, name, err);
     if (!rc)
         rc = db_bind_int(stmt, 2, root->version, err);
     if (!rc)
         rc = db_bind_blob(stmt, 3, root->data.data, root->data.len, err);
     return rc ? rc : db_run(stmt, err);
+}
+
+static int save_root(struct service_store *store, const struct service_collection *c,
+                     struct error *err)
+{
+    const struct signer_set_file *root = service_set_find(&c->set, tuf_type_name(TUF_ROOT));
+    return root ? service_store_add_root(store, c->name, root, err) : OK;
+}
+
+static int64_t version_of(const struct service_collection *c, enum tuf_type type)
+{
+    const struct signer_set_file *file = service_set_find(&c->set, tuf_type_name(type));
+    return file ? file->version : 0;
+}
+
+/* The log's record of it, in the same transaction. */
+static int save_record(struct service_store *store, const struct service_collection *c,
+                  struct error *err)
+{
+    char detail[160];
+    const struct audit_event e = {.event = c->event            ? c->event
+                                           : c->set.n_files > 0 ? "sign"
+                                                                : "key.make",
+                                  .result = "done",
+                                  .repository = c->name,
+                                  .detail = c->set.n_files > 0 ? detail : NULL};
+    snprintf(detail, sizeof detail, "root %lld, snapshot %lld, timestamp %lld",
+             (long long)version_of(c, TUF_ROOT), (long long)version_of(c, TUF_SNAPSHOT),
+             (long long)version_of(c, TUF_TIMESTAMP));
+    return service_memory_record(store->memory, &e, err);
 }
 
 int service_store_save(struct service_store *store, const struct service_collection *c,
@@ -475,10 +530,24 @@ int service_store_save(struct service_store *store, const struct service_collect
     if (!rc)
         rc = save_root(store, c, err);
     if (!rc)
+        rc = save_record(store, c, err);
+    if (!rc)
         rc = db_commit(store->db, err);
     if (rc)
         db_rollback(store->db);
+    if (!rc)
+        rc = service_memory_mark(store->memory, err);
     return wrap(err, rc, "store collection '%s'", c->name);
+}
+
+struct service_memory *service_store_memory(struct service_store *store)
+{
+    return store->memory;
+}
+
+struct db *service_store_db(struct service_store *store)
+{
+    return store->db;
 }
 
 /* --- roots --- */
@@ -559,7 +628,8 @@ int service_store_next_due(struct service_store *store, const struct service_due
         db_prepare(store->db,
                    "SELECT name FROM collection WHERE retry_s NOT BETWEEN ?1 + 1 AND ?1 + ?6 AND"
                    " (timestamp_expires_s <= ?2 OR timestamp_expires_s > ?3"
-                   " OR snapshot_expires_s <= ?4 OR snapshot_expires_s > ?5) LIMIT 1",
+                   " OR snapshot_expires_s <= ?4 OR snapshot_expires_s > ?5)"
+                   " AND epoch >= (SELECT epoch FROM service) LIMIT 1",
                    &stmt, err);
     if (!rc)
         rc = bind_due(stmt, due, err);

@@ -4,7 +4,7 @@
  *
  * Each collection's row and files are signed as a whole with a key that only this database has and
  * only the passphrase unlocks: whoever changes the file without the passphrase is noticed
- * (E_TAMPERED) before anything is signed. Putting back an older copy of the whole file is not.
+ * (E_TAMPERED) before anything is signed. An older copy of the whole file: see service_memory.h.
  * One thread per object; one process per database (the caller's lock).
  */
 #ifndef BULLA_SIGNER_SERVICE_STORE_H
@@ -13,6 +13,7 @@
 #include "oci/reference.h"
 #include "signer/link.h"
 #include "signer/service_keyring.h"
+#include "signer/service_memory.h"
 #include "tuf/trusted.h"
 
 #define SERVICE_STORE_FILE "signer.db"
@@ -27,6 +28,8 @@ struct service_collection {
     struct signer_set gone; /* roles that nothing delegates to any more: should one come back, its
                                versions go on */
     int64_t snapshot_expires_s, timestamp_expires_s; /* as in the files; set before saving */
+    int64_t floor_snapshot, floor_timestamp; /* published before, as an admin stated; not saved */
+    const char *event;                       /* what the log calls its saving; NULL: by itself */
 };
 void service_collection_done(struct service_collection *c);
 
@@ -43,6 +46,14 @@ int service_store_load(struct service_store *store, const char *name,
 /* Writes all of it in one transaction; durable when it returns. */
 int service_store_save(struct service_store *store, const struct service_collection *c,
                        struct error *err) MUST_CHECK;
+
+/* Adds a root that was verified; a version that is here stays as it is. */
+int service_store_add_root(struct service_store *store, const char *name,
+                           const struct signer_set_file *root, struct error *err) MUST_CHECK;
+
+/* Both borrowed. */
+struct service_memory *service_store_memory(struct service_store *store);
+struct db *service_store_db(struct service_store *store);
 
 /* Roots in one answer: more than a client takes at once, and well below a message's length. */
 #define SERVICE_STORE_MAX_ROOTS   TUF_MAX_ROOT_ROTATIONS

@@ -291,10 +291,22 @@ static void roots_of_an_older_database(void **state)
     service_cleanup(&f->service);
     toy_ok(db_open(scratch_name(f->dir, "signer.db"), 0, &db, err));
     toy_ok(db_exec(db,
-                   "DROP TABLE root; ALTER TABLE collection DROP COLUMN snapshot_next;"
-                   "ALTER TABLE collection DROP COLUMN timestamp_next; PRAGMA user_version = 1",
+                   "ALTER TABLE collection DROP COLUMN snapshot_next;"
+                   "ALTER TABLE collection DROP COLUMN timestamp_next;"
+                   "DROP TABLE root; DROP TABLE shown; DROP TABLE stated; DROP TABLE audit;"
+                   "DROP INDEX collection_changed; DROP INDEX collection_epoch;"
+                   "ALTER TABLE collection DROP COLUMN epoch;"
+                   "ALTER TABLE collection DROP COLUMN changed;"
+                   "ALTER TABLE collection DROP COLUMN floor_snapshot;"
+                   "ALTER TABLE collection DROP COLUMN floor_timestamp;"
+                   "ALTER TABLE service DROP COLUMN identity; ALTER TABLE service DROP COLUMN copy;"
+                   "ALTER TABLE service DROP COLUMN marked; ALTER TABLE service DROP COLUMN epoch;"
+                   "ALTER TABLE service DROP COLUMN open_epoch;"
+                   "ALTER TABLE service DROP COLUMN why;"
+                   "ALTER TABLE service DROP COLUMN audit_removed; PRAGMA user_version = 1",
                    err));
     db_cleanup(&db);
+    assert_int_equal(unlink(scratch_name(f->dir, "last-signed")), 0); /* nor was there one */
     fx_open(f);
     toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
     assert_int_equal(roots.n_files, 1);

@@ -10,8 +10,8 @@
  * itself and a missing, added or moved one by its neighbours. Lines are printable ASCII whatever
  * came from outside. Pure functions.
  */
-#ifndef BULLA_REGISTRY_AUDIT_RECORD_H
-#define BULLA_REGISTRY_AUDIT_RECORD_H
+#ifndef BULLA_BASE_AUDIT_RECORD_H
+#define BULLA_BASE_AUDIT_RECORD_H
 
 #include "base/digest.h"
 #include "base/json.h"
@@ -21,14 +21,16 @@
 #define AUDIT_HASH_LEN 32u
 #define AUDIT_HASH_HEX (2u * AUDIT_HASH_LEN)
 
-/* Two chains: nobody can push changes out of a bounded log by reading a lot. */
+/* Two chains of the registry: nobody can push changes out of a bounded log by reading a lot; and the
+ * signing service's own. */
 enum audit_chain {
     AUDIT_CHANGES, /* what was changed, or tried to; kept */
     AUDIT_ACCESS,  /* what was read or refused; bounded */
+    AUDIT_SIGNER,  /* what the signing service signed or refused; bounded, in its database */
 };
-#define AUDIT_CHAINS 2
+#define AUDIT_CHAINS 2 /* the registry's */
 
-/* "changes", "access". */
+/* "changes", "access", "signer". */
 const char *audit_chain_name(enum audit_chain chain);
 
 /* A place in a chain. seq 0 and zeros: before the first record. */

@@ -1,4 +1,4 @@
-#include "registry/audit_record.h"
+#include "base/audit_record.h"
 
 #include "base/clock.h"
 
@@ -11,7 +11,8 @@ static const char hash_key[] = ",\"hash\":\"", line_end[] = "\"}";
 
 const char *audit_chain_name(enum audit_chain chain)
 {
-    return chain == AUDIT_CHANGES ? "changes" : "access";
+    static const char *const names[] = {"changes", "access", "signer"};
+    return names[chain];
 }
 
 bool audit_link_equal(const struct audit_link *a, const struct audit_link *b)
