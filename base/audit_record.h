@@ -21,8 +21,8 @@
 #define AUDIT_HASH_LEN 32u
 #define AUDIT_HASH_HEX (2u * AUDIT_HASH_LEN)
 
-/* Two chains of the registry: nobody can push changes out of a bounded log by reading a lot; and the
- * signing service's own. */
+/* Two chains of the registry: nobody can push changes out of a bounded log by reading a lot; and
+ * the signing service's own. */
 enum audit_chain {
     AUDIT_CHANGES, /* what was changed, or tried to; kept */
     AUDIT_ACCESS,  /* what was read or refused; bounded */

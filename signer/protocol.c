@@ -275,8 +275,8 @@ static bool role_known(const char *role)
            strcmp(role, tuf_type_name(TUF_TIMESTAMP)) == 0;
 }
 
-static int read_change(struct cursor *c, bool shown, char name[TUF_MAX_ROLE_NAME + 1], struct tuf_file *file,
-                       struct error *err)
+static int read_change(struct cursor *c, bool shown, char name[TUF_MAX_ROLE_NAME + 1],
+                       struct tuf_file *file, struct error *err)
 {
     const uint8_t *data = NULL;
     size_t len = 0;
@@ -337,7 +337,8 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
     rc = take_text(c, 2, out->collection, sizeof out->collection, err);
     if (rc)
         return rc;
-    if (whole ? out->collection[0] != 0 : !repository_name_valid(out->collection, strlen(out->collection)))
+    if (whole ? out->collection[0] != 0
+              : !repository_name_valid(out->collection, strlen(out->collection)))
         return fail(err, E_INVALID, "'%s' is not the name of a collection", out->collection);
     if (kind == PROTOCOL_KEY)
         rc = read_key_role(c, out, err);

@@ -35,8 +35,7 @@ static int insert(struct db *db, const struct audit_link *link, const char *line
                   struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
-    int rc =
-        db_prepare(db, "INSERT INTO audit (seq, hash, line) VALUES (?1, ?2, ?3)", &stmt, err);
+    int rc = db_prepare(db, "INSERT INTO audit (seq, hash, line) VALUES (?1, ?2, ?3)", &stmt, err);
     if (!rc)
         rc = db_bind_int(stmt, 1, (int64_t)link->seq, err);
     if (!rc)
@@ -83,8 +82,7 @@ int service_audit_append(struct db *db, const struct audit_event *e, uint64_t ke
     return rc;
 }
 
-int service_audit_note(struct db *db, const struct audit_event *e, uint64_t keep,
-                       struct error *err)
+int service_audit_note(struct db *db, const struct audit_event *e, uint64_t keep, struct error *err)
 {
     struct audit_link at;
     int rc = db_begin(db, err);

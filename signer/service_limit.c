@@ -57,7 +57,8 @@ int service_limit_take(struct service_limit *limit, const char *collection, int6
                     "the signing service signs for '%s' %u times a minute at most: try again later",
                     collection, SERVICE_LIMIT_COLLECTION);
     if (!service_bucket_take(&limit->all, SERVICE_LIMIT_ALL, now_ms))
-        return fail(err, E_BUSY, "the signing service signs %u times a minute at most: try again later",
+        return fail(err, E_BUSY,
+                    "the signing service signs %u times a minute at most: try again later",
                     SERVICE_LIMIT_ALL);
     return OK;
 }

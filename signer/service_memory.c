@@ -27,8 +27,8 @@ struct arguments {
     int n;
 };
 
-static int prepare(struct db *db, const char *sql, const struct arguments *a,
-                   struct db_stmt **out, struct error *err)
+static int prepare(struct db *db, const char *sql, const struct arguments *a, struct db_stmt **out,
+                   struct error *err)
 {
     int rc = db_prepare(db, sql, out, err);
     if (!rc && a->text)
@@ -136,10 +136,8 @@ static int append(struct db *db, const struct audit_event *e, struct audit_link 
 static int begin_doubt(struct service_memory *m, const char *collection, const char *why,
                        struct error *err)
 {
-    const struct audit_event e = {.event = "memory.doubt",
-                                  .result = "done",
-                                  .repository = collection,
-                                  .detail = why};
+    const struct audit_event e = {
+        .event = "memory.doubt", .result = "done", .repository = collection, .detail = why};
     int rc = run_text(m->db, "UPDATE service SET epoch = epoch + 1, copy = 0, why = ?1", why, err);
     if (!rc)
         rc = append(m->db, &e, &m->last, err);
@@ -297,9 +295,9 @@ int service_memory_note(struct service_memory *m, const struct audit_event *e, s
 int service_memory_check(struct service_memory *m, const char *collection, struct error *err)
 {
     int64_t v[2] = {0, 0};
-    int rc = ask(m->db,
-                 "SELECT c.epoch < s.epoch, 0 FROM service s, collection c WHERE c.name = ?1",
-                 collection, v, err);
+    int rc =
+        ask(m->db, "SELECT c.epoch < s.epoch, 0 FROM service s, collection c WHERE c.name = ?1",
+            collection, v, err);
     if (rc == E_NOTFOUND)
         rc = ask(m->db,
                  "SELECT open_epoch < epoch AND NOT EXISTS"
@@ -346,9 +344,9 @@ static int settle(struct db *db, const char *collection, const char *detail, str
     struct audit_link at = {0};
     const struct audit_event e = {
         .event = "memory.settle", .result = "done", .repository = collection, .detail = detail};
-    int rc = run_text(db,
-                      "UPDATE collection SET epoch = (SELECT epoch FROM service) WHERE name = ?1",
-                      collection, err);
+    int rc =
+        run_text(db, "UPDATE collection SET epoch = (SELECT epoch FROM service) WHERE name = ?1",
+                 collection, err);
     if (!rc)
         rc = run_text(db, "DELETE FROM stated WHERE collection = ?1", collection, err);
     if (!rc)
@@ -420,14 +418,13 @@ static int check_statement(const struct service_statement *s, bool known, const 
     return OK;
 }
 
-static int state(struct db *db, const struct service_statement *s, bool *settled,
-                 struct error *err)
+static int state(struct db *db, const struct service_statement *s, bool *settled, struct error *err)
 {
     int64_t own[2] = {0, 0};
     struct service_memory m = {.db = db};
     int rc = ask(db,
-                 "SELECT " OWN_VERSION("snapshot") ", " OWN_VERSION("timestamp")
-                 " FROM collection WHERE name = ?1",
+                 "SELECT " OWN_VERSION("snapshot") ", " OWN_VERSION(
+                     "timestamp") " FROM collection WHERE name = ?1",
                  s->collection, own, err);
     if (rc && rc != E_NOTFOUND)
         return rc;
@@ -450,8 +447,7 @@ int service_memory_state(struct db *db, const struct service_statement *statemen
 
 /* --- all at once --- */
 
-#define SHOWN(version)                                                                             \
-    "ifnull((SELECT " version " FROM shown WHERE collection = name), 0)"
+#define SHOWN(version) "ifnull((SELECT " version " FROM shown WHERE collection = name), 0)"
 #define NOTHING_NEWER                                                                              \
     SHOWN("snapshot")                                                                              \
     " <= " OWN_VERSION("snapshot") " AND " SHOWN("timestamp") " <= " OWN_VERSION("timestamp")
@@ -461,9 +457,8 @@ static const char state_shown[] =
     "INSERT INTO stated SELECT collection, snapshot, timestamp FROM shown WHERE true"
     " ON CONFLICT (collection) DO UPDATE SET snapshot = excluded.snapshot,"
     "  timestamp = excluded.timestamp;";
-static const char settle_rest[] =
-    "UPDATE collection SET epoch = (SELECT epoch FROM service)"
-    " WHERE epoch < (SELECT epoch FROM service) AND " NOTHING_NEWER;
+static const char settle_rest[] = "UPDATE collection SET epoch = (SELECT epoch FROM service)"
+                                  " WHERE epoch < (SELECT epoch FROM service) AND " NOTHING_NEWER;
 static const char clean_up[] =
     "DELETE FROM stated WHERE collection IN"
     " (SELECT name FROM collection WHERE epoch = (SELECT epoch FROM service));"
@@ -476,10 +471,12 @@ static int leave_out(struct db *db, int64_t ahead, struct error *err)
     const int64_t numbers[] = {ahead};
     return run(db,
                "UPDATE collection SET floor_snapshot = max(floor_snapshot, ?2 +"
-               " max(" OWN_VERSION("snapshot") ", " SHOWN("snapshot") ")),"
-               " floor_timestamp = max(floor_timestamp, ?2 +"
-               " max(" OWN_VERSION("timestamp") ", " SHOWN("timestamp") "))"
-               " WHERE epoch < (SELECT epoch FROM service)",
+               " max(" OWN_VERSION("snapshot") ", " SHOWN(
+                   "snapshot") ")),"
+                               " floor_timestamp = max(floor_timestamp, ?2 +"
+                               " max(" OWN_VERSION("timestamp") ", " SHOWN(
+                                   "timestamp") "))"
+                                                " WHERE epoch < (SELECT epoch FROM service)",
                &(struct arguments){NULL, numbers, 1}, err);
 }
 

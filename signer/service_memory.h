@@ -2,12 +2,12 @@
  * Whether the signing service still remembers all that it ever signed.
  *
  * Its database may have been put back from an older copy, or lost; whoever signs on top of that
- * signs a second snapshot of one version. Signs of it: the database says that it is a copy (`backup`
- * writes so into it); the mark beside it, a small file that names the last record of the log, names
- * one that the database has not got; the registry shows something newer that this service signed.
- * From then on all collections are in doubt: nothing is signed for one until a local admin states
- * its highest published versions and they are found to be remembered. The epoch counts doubts; a
- * collection is in doubt while its own epoch is behind.
+ * signs a second snapshot of one version. Signs of it: the database says that it is a copy
+ * (`backup` writes so into it); the mark beside it, a small file that names the last record of the
+ * log, names one that the database has not got; the registry shows something newer that this
+ * service signed. From then on all collections are in doubt: nothing is signed for one until a
+ * local admin states its highest published versions and they are found to be remembered. The epoch
+ * counts doubts; a collection is in doubt while its own epoch is behind.
  *
  * Not noticed: the whole folder put back, with the mark, while the registry shows nothing newer,
  * and a registry that keeps silent. One thread per object; several processes per database.
@@ -44,8 +44,8 @@ int service_memory_note(struct service_memory *m, const struct audit_event *e,
  * as a whole is. */
 int service_memory_check(struct service_memory *m, const char *collection,
                          struct error *err) MUST_CHECK;
-/* A proof that something was forgotten: all collections are in doubt from now on. Does nothing where
- * this one is already. */
+/* A proof that something was forgotten: all collections are in doubt from now on. Does nothing
+ * where this one is already. */
 int service_memory_doubt(struct service_memory *m, const char *collection, const char *why,
                          struct error *err) MUST_CHECK;
 

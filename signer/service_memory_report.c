@@ -43,8 +43,8 @@ int service_memory_status(struct db *db, struct service_memory_status *out, stru
 }
 
 #define OWN(role)                                                                                  \
-    "(SELECT version FROM file f WHERE f.collection = n.name AND f.role = '" role                  \
-    "' AND gone = 0)"
+    "(SELECT version FROM file f WHERE f.collection = n.name AND f.role = '" role "' AND gone = "  \
+                                                                                  "0)"
 
 static int visit_row(struct db_stmt *stmt,
                      int (*visit)(void *context, const struct service_memory_row *row,
@@ -69,16 +69,18 @@ int service_memory_rows(struct db *db,
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
     bool row = true;
-    int rc = db_prepare(db,
-                        "SELECT n.name, " OWN("snapshot") ", " OWN("timestamp") ","
-                        " shown.snapshot, shown.timestamp, stated.snapshot, stated.timestamp,"
-                        " c.name IS NOT NULL, c.name IS NULL OR c.epoch < service.epoch"
-                        " FROM service, (SELECT name FROM collection UNION SELECT collection"
-                        "   FROM shown UNION SELECT collection FROM stated ORDER BY 1) n"
-                        " LEFT JOIN collection c ON c.name = n.name"
-                        " LEFT JOIN shown ON shown.collection = n.name"
-                        " LEFT JOIN stated ON stated.collection = n.name ORDER BY n.name",
-                        &stmt, err);
+    int rc = db_prepare(
+        db,
+        "SELECT n.name, " OWN("snapshot") ", " OWN(
+            "timestamp") ","
+                         " shown.snapshot, shown.timestamp, stated.snapshot, stated.timestamp,"
+                         " c.name IS NOT NULL, c.name IS NULL OR c.epoch < service.epoch"
+                         " FROM service, (SELECT name FROM collection UNION SELECT collection"
+                         "   FROM shown UNION SELECT collection FROM stated ORDER BY 1) n"
+                         " LEFT JOIN collection c ON c.name = n.name"
+                         " LEFT JOIN shown ON shown.collection = n.name"
+                         " LEFT JOIN stated ON stated.collection = n.name ORDER BY n.name",
+        &stmt, err);
     while (!rc) {
         rc = db_step(stmt, &row, err);
         if (rc || !row)

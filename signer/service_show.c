@@ -41,7 +41,8 @@ static const struct tuf_file *find(const struct service_show *show, enum tuf_typ
 static int add_root(struct shown *s, struct error *err)
 {
     const struct tuf_metadata *root = tuf_trusted_root(s->trusted);
-    CLEANUP(cleanup_free) struct signer_set_file *grown =
+    CLEANUP(cleanup_free)
+    struct signer_set_file *grown =
         reallocarray(s->roots.files, s->roots.n_files + 1, sizeof *grown);
     if (!grown)
         return fail_nomem(err);
@@ -101,8 +102,8 @@ static int take_signed(struct shown *s, struct error *err)
     bool changed = false;
     if (!snapshot || !timestamp)
         return fail(err, E_INVALID, "the registry showed no snapshot or no timestamp");
-    int rc = tuf_trusted_update_timestamp(s->trusted, timestamp->data, timestamp->len, &changed,
-                                          err);
+    int rc =
+        tuf_trusted_update_timestamp(s->trusted, timestamp->data, timestamp->len, &changed, err);
     if (!rc)
         rc = tuf_trusted_update_snapshot(s->trusted, snapshot->data, snapshot->len, err);
     if (!rc)
@@ -119,8 +120,7 @@ static int take_signed(struct shown *s, struct error *err)
 /* The snapshot names the very bytes, and this service signed it after it had verified them. */
 static int take_role(struct shown *s, const struct tuf_file *file, struct error *err)
 {
-    const struct tuf_meta *meta =
-        tuf_snapshot_find(tuf_trusted_snapshot(s->trusted), file->role);
+    const struct tuf_meta *meta = tuf_snapshot_find(tuf_trusted_snapshot(s->trusted), file->role);
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
     if (!meta)
         return fail(err, E_INVALID, "the shown snapshot does not name '%s'", file->role);
@@ -230,8 +230,8 @@ static int take_keys(struct shown *s, struct error *err)
 {
     struct error why = ERROR_INIT;
     CLEANUP(service_collection_done) struct service_collection next = {0};
-    int rc = service_rotate_choose(s->show->ring, &s->own, tuf_trusted_root(s->trusted), &next,
-                                   &why);
+    int rc =
+        service_rotate_choose(s->show->ring, &s->own, tuf_trusted_root(s->trusted), &next, &why);
     if (rc == E_INVALID) {
         log_warn("collection '%s': %s", s->own.name, why.message);
         return OK;

@@ -61,8 +61,7 @@ static int write_times(const struct service_stats *s, struct bytes *out, struct 
     if (!rc)
         rc = head(out, "bulla_signer_connections", "gauge",
                   "Connections that the signing service holds open now.", err);
-    return rc ? rc
-              : bytes_append_format(out, err, "bulla_signer_connections %u\n", s->connections);
+    return rc ? rc : bytes_append_format(out, err, "bulla_signer_connections %u\n", s->connections);
 }
 
 static int write_gauge(struct bytes *out, const char *name, const char *help, int64_t value,
@@ -77,8 +76,8 @@ static int write_memory(struct db *db, struct bytes *out, struct error *err)
     struct service_memory_status s;
     int rc = service_memory_status(db, &s, err);
     if (!rc)
-        rc = write_gauge(out, "bulla_signer_collections", "Collections with keys.",
-                         s.n_collections, err);
+        rc = write_gauge(out, "bulla_signer_collections", "Collections with keys.", s.n_collections,
+                         err);
     if (!rc)
         rc = write_gauge(out, "bulla_signer_doubted_collections",
                          "Collections that wait for an admin after a restore.", s.n_doubted, err);

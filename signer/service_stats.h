@@ -9,7 +9,7 @@
 
 #include "base/db.h"
 
-#define SERVICE_STATS_CODES  40
+#define SERVICE_STATS_CODES 40
 
 struct service_stats {
     uint64_t snapshots, timestamps;        /* signed */

@@ -498,10 +498,10 @@ static int64_t version_of(const struct service_collection *c, enum tuf_type type
 
 /* The log's record of it, in the same transaction. */
 static int save_record(struct service_store *store, const struct service_collection *c,
-                  struct error *err)
+                       struct error *err)
 {
     char detail[160];
-    const struct audit_event e = {.event = c->event            ? c->event
+    const struct audit_event e = {.event = c->event             ? c->event
                                            : c->set.n_files > 0 ? "sign"
                                                                 : "key.make",
                                   .result = "done",

@@ -67,11 +67,12 @@ static int read_changes(struct db *db, int64_t since, struct js *list, int64_t *
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
     bool row = true;
-    int rc = db_prepare(db,
-                        "SELECT name, changed, " VERSION("root") ", " VERSION("timestamp")
-                        " FROM collection WHERE changed > ?1 AND timestamp_expires_s IS NOT NULL"
-                        " ORDER BY changed LIMIT ?2",
-                        &stmt, err);
+    int rc = db_prepare(
+        db,
+        "SELECT name, changed, " VERSION("root") ", " VERSION(
+            "timestamp") " FROM collection WHERE changed > ?1 AND timestamp_expires_s IS NOT NULL"
+                         " ORDER BY changed LIMIT ?2",
+        &stmt, err);
     if (!rc)
         rc = db_bind_int(stmt, 1, since, err);
     if (!rc)

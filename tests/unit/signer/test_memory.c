@@ -1,6 +1,6 @@
 /*
- * A signing service that has forgotten: whether it notices, refuses, is brought back by what a local
- * admin states, and keeps its own log of all that.
+ * A signing service that has forgotten: whether it notices, refuses, is brought back by what a
+ * local admin states, and keeps its own log of all that.
  */
 #include "base/file.h"
 #include "signer/service_audit.h"
@@ -76,8 +76,8 @@ static int show(struct fixture *f, const struct signer_set *roots, const struct 
     CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
     strcpy(request.collection, FX_COLLECTION);
     for (size_t i = 0; i < roots->n_files; i++)
-        files[request.n_changes++] = (struct tuf_file){"root", roots->files[i].data.data,
-                                                       roots->files[i].data.len};
+        files[request.n_changes++] =
+            (struct tuf_file){"root", roots->files[i].data.data, roots->files[i].data.len};
     for (size_t i = 0; i < set->n_files; i++)
         if (strcmp(set->files[i].role, "root") != 0)
             files[request.n_changes++] = (struct tuf_file){
@@ -281,8 +281,8 @@ static void lost_set_is_left_out(void **state_)
     bool settled = false;
     publish_two(f, &set, false);
     put_back(f, false);
-    toy_ok(state(f, (struct service_statement){.versions = {7, 9}, .set_lost = true}, &settled,
-                 err));
+    toy_ok(
+        state(f, (struct service_statement){.versions = {7, 9}, .set_lost = true}, &settled, err));
     assert_true(settled);
     fx_restart(f);
     signer_set_done(&set);
@@ -382,13 +382,13 @@ static void log_says_what_happened(void **state_)
     struct signer_set none = {0};
     put_back(f, false);
     assert_true(show(f, &none, &set, &adopted, NULL) != 0); /* refused, and written down */
-    toy_ok(state(f, (struct service_statement){.versions = {4, 4}, .set_lost = true}, &settled,
-                 err));
+    toy_ok(
+        state(f, (struct service_statement){.versions = {4, 4}, .set_lost = true}, &settled, err));
     CLEANUP(db_cleanup) struct db *db = own_database(f);
     toy_ok(scan(db, NULL, &lines, &result, err));
     const char *at = bytes_text(&lines.text);
-    static const char *const events[] = {"key.make", "sign", "memory.doubt", "refuse",
-                                         "memory.state", "memory.settle"};
+    static const char *const events[] = {"key.make", "sign",         "memory.doubt",
+                                         "refuse",   "memory.state", "memory.settle"};
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         char wanted[48];
         snprintf(wanted, sizeof wanted, "\"event\":\"%s\"", events[i]);
