@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define LOOK_WAIT_MS 60000 /* another one's look may meet a slow registry */
+
 static int threshold(struct context *ctx, const char *option, int64_t *out, struct error *err)
 {
     const char *text = option_text(&ctx->options, option);
@@ -135,14 +137,26 @@ static void pinning_done(struct pinning *p)
     bytes_done(&p->old);
 }
 
+static int open_trust(struct context *ctx, int *out, struct error *err)
+{
+    CLEANUP(cleanup_free) char *path = text_format("%s/trust", ctx->home);
+    return path ? file_open_dir(path, true, out, err) : fail_nomem(err);
+}
+
 static int forget_look(struct context *ctx, struct error *err)
 {
     CLEANUP(cleanup_fd) int trust = -1;
-    CLEANUP(cleanup_free) char *path = text_format("%s/trust", ctx->home);
-    if (!path)
-        return fail_nomem(err);
-    int rc = file_open_dir(path, true, &trust, err);
+    int rc = open_trust(ctx, &trust, err);
     return rc ? rc : path_remove_tree(trust, "looking", err);
+}
+
+/* One at a time: the place to look in is one, and what is decided must still be so when it is
+ * written. */
+static int lock_look(struct context *ctx, int *lock, struct error *err)
+{
+    CLEANUP(cleanup_fd) int trust = -1;
+    int rc = open_trust(ctx, &trust, err);
+    return rc ? rc : file_lock(trust, "looking.lock", LOOK_WAIT_MS, lock, err);
 }
 
 /* Looked at in a place of its own: nothing is trusted before it was shown. An anchor may be old
@@ -230,15 +244,19 @@ static int decide_pin(struct context *ctx, const struct reference *ref, const st
                     "ask its owners; --replace replaces it",
                     ref->host, ref->repository, p->unlinked.message);
     *said = "pinned";
-    return trust_pin_write(ctx->home, ref->host, ref->repository, &p->root, err);
+    return replace ? trust_pin_write(ctx->home, ref->host, ref->repository, &p->root, err)
+                   : trust_pin_add(ctx->home, ref->host, ref->repository, &p->root, err);
 }
 
 int command_trust_pin(struct context *ctx, struct error *err)
 {
     struct reference ref;
     CLEANUP(pinning_done) struct pinning p = {.root = BYTES_INIT};
+    CLEANUP(cleanup_fd) int lock = -1;
     const char *said = NULL;
     int rc = repository_only(ctx->options.args[0], &ref, err);
+    if (!rc)
+        rc = lock_look(ctx, &lock, err);
     if (!rc)
         rc = look(ctx, &ref, &p, err);
     if (!rc)

@@ -138,7 +138,7 @@ static int open_session(const struct verify_options *options, const struct refer
         rc = refresh(s, decision, options->reuse_recent && !s->for_owner, err);
     }
     if (!rc && s->anchor.origin == ANCHOR_TOFU)
-        rc = trust_pin_write(options->home, ref->host, ref->repository, &s->anchor.root, err);
+        rc = trust_pin_add(options->home, ref->host, ref->repository, &s->anchor.root, err);
     if (rc)
         trust_session_close(s);
     return rc;

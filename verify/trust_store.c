@@ -222,3 +222,21 @@ int trust_pin_write(const char *home, const char *host, const char *repository,
         rc = file_write_atomic(folder, "root.json", root->data, root->len, 0600, err);
     return wrap(err, rc, "pin root of '%s/%s'", host, repository);
 }
+
+int trust_pin_add(const char *home, const char *host, const char *repository,
+                  const struct bytes *root, struct error *err)
+{
+    char below[STATE_FOLDER_MAX];
+    CLEANUP(cleanup_fd) int folder = -1;
+    CLEANUP(bytes_done) struct bytes pinned = BYTES_INIT;
+    int rc = pin_folder(host, repository, below, err);
+    if (!rc)
+        rc = open_below(home, below, true, &folder, err);
+    if (!rc)
+        rc = file_create_atomic(folder, "root.json", root->data, root->len, 0600, err);
+    if (rc == E_EXISTS)
+        rc = file_read(folder, "root.json", TUF_MAX_ROOT_BYTES, &pinned, err);
+    if (!rc && pinned.len && !bytes_equal(pinned.data, pinned.len, root->data, root->len))
+        rc = fail(err, E_CONFLICT, "another root was pinned at the same time; try again");
+    return wrap(err, rc, "pin root of '%s/%s'", host, repository);
+}

@@ -45,7 +45,12 @@ int trust_store_note_published(struct trust_store *s, struct error *err) MUST_CH
 /* Pinned root of a location (host/repository). E_NOTFOUND: none. */
 int trust_pin_read(const char *home, const char *host, const char *repository, struct bytes *out,
                    struct error *err) MUST_CHECK;
+/* Replaces whatever is pinned. */
 int trust_pin_write(const char *home, const char *host, const char *repository,
                     const struct bytes *root, struct error *err) MUST_CHECK;
+/* Only where nothing is pinned, or this very root: whoever comes second of two at once gets
+ * E_CONFLICT, and the first one's pin stays. */
+int trust_pin_add(const char *home, const char *host, const char *repository,
+                  const struct bytes *root, struct error *err) MUST_CHECK;
 
 #endif

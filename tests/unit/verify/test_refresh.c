@@ -408,12 +408,33 @@ static void must_ask_never_falls_back(void **state)
     assert_int_equal(refresh_with(f, &o, NULL, &e), E_NETWORK);
 }
 
+/* Two first uses at once, of a registry that shows each another root: the first one stays. */
+static void the_first_pin_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct error e = ERROR_INIT;
+    CLEANUP(bytes_done) struct bytes other = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes pinned = BYTES_INIT;
+    const char *home = f->scratch->path;
+    toy_ok(bytes_append(&other, "{}", 2, err));
+    assert_int_equal(trust_pin_read(home, "r.io", "a", &pinned, &e), E_NOTFOUND);
+    assert_int_equal(trust_pin_add(home, "r.io", "a", &f->roots[0], &e), OK);
+    assert_int_equal(trust_pin_add(home, "r.io", "a", &f->roots[0], &e), OK);
+    assert_int_equal(trust_pin_add(home, "r.io", "a", &other, &e), E_CONFLICT);
+    assert_int_equal(error_exit_status(E_CONFLICT), EXIT_COULD_NOT);
+    assert_int_equal(trust_pin_read(home, "r.io", "a", &pinned, &e), OK);
+    assert_true(bytes_equal(pinned.data, pinned.len, f->roots[0].data, f->roots[0].len));
+    assert_int_equal(trust_pin_add(home, "r.io", "a/b", &other, &e), OK);
+    assert_int_equal(trust_pin_write(home, "r.io", "a", &other, &e), OK);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(only_what_changed_is_fetched),
+        CASE(the_first_pin_stays),
         CASE(recent_refresh_needs_no_request),
         CASE(unreachable_with_nothing_stored_is_undetermined),
         CASE(unreachable_uses_what_has_not_expired_and_says_so),
