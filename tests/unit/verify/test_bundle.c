@@ -148,6 +148,63 @@ static void every_changed_byte_of_a_blob_fails(void **state)
     store_cleanup(&m.store);
 }
 
+/* The bundle as it opens: whose image it says to hold, and what came of reading the image. */
+static int open_note(int fd, const struct made *m, struct bytes *note)
+{
+    CLEANUP(bundle_cleanup) struct bundle *b = NULL;
+    struct bundle_load check = {.store = NULL};
+    struct error e = ERROR_INIT;
+    if (bundle_open_fd(dup(fd), &b, &e) != OK)
+        return E_INVALID;
+    must(bundle_note_write(bundle_note(b), note, &e), &e);
+    return bundle_read_image(b, &m->root, NULL, &check, &e);
+}
+
+struct span {
+    const uint8_t *from, *to;
+};
+
+static bool inside(const struct span *s, const uint8_t *p)
+{
+    return p >= s->from && p < s->to;
+}
+
+/* Every bit of the files that are a bundle's own, one bit of every other byte (the tar headers and
+ * the image among them): refused, or the same image under the same name. Only bundle.json's own
+ * words change what it is called, and under that name it is then verified. */
+static void flipped_bits_change_neither_image_nor_name(void **state)
+{
+    struct made m;
+    CLEANUP(bytes_done) struct bytes good = BYTES_INIT;
+    make_image(*state, &m);
+    int fd = write_bundle(&m, "");
+    size_t size = (size_t)lseek(fd, 0, SEEK_END);
+    uint8_t *file = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(file != MAP_FAILED);
+    assert_int_equal(open_note(fd, &m, &good), OK);
+    const uint8_t *words = memmem(file, size, good.data, good.len);
+    const uint8_t *list = memmem(file, size, "{\"schemaVersion\":2,\"manifests\"", 10);
+    assert_non_null(words);
+    assert_non_null(list);
+    const struct span note = {words, words + good.len}, index = {list, list + 256};
+    for (size_t i = 0; i < 8 * size; i++) {
+        uint8_t *at = file + i / 8;
+        if (i % 8 != i / 8 % 8 && !inside(&note, at) && !inside(&index, at))
+            continue;
+        CLEANUP(bytes_done) struct bytes now = BYTES_INIT;
+        *at ^= (uint8_t)(1u << i % 8);
+        (void)open_note(fd, &m, &now);
+        if (now.len && !bytes_equal(now.data, now.len, good.data, good.len) && !inside(&note, at))
+            fail_msg("byte %zu renames the image: %s", i / 8, bytes_text(&now));
+        *at ^= (uint8_t)(1u << i % 8);
+    }
+    bytes_clear(&good);
+    assert_int_equal(open_note(fd, &m, &good), OK);
+    (void)munmap(file, size);
+    close(fd);
+    store_cleanup(&m.store);
+}
+
 static void image_gets_into_the_store_whole(void **state)
 {
     CLEANUP(bundle_cleanup) struct bundle *b = NULL;
@@ -208,6 +265,8 @@ int main(void)
                                         scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(every_truncation_fails, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(every_changed_byte_of_a_blob_fails, scratch_setup,
+                                        scratch_teardown),
+        cmocka_unit_test_setup_teardown(flipped_bits_change_neither_image_nor_name, scratch_setup,
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(image_gets_into_the_store_whole, scratch_setup,
                                         scratch_teardown),
