@@ -351,3 +351,196 @@ digest() {
     holds root.json=1/metadata/1.root.json timestamp.json=1/metadata/timestamp.json \
         snapshot.json=1/metadata/1.snapshot.json targets.json=1/metadata/1.targets.json
 }
+
+@test "the search: pre-order, in order of appearance, patterns of each delegation on the way" {
+    repository delegate targets first 'x/*' delegate targets second 'x/*' delegate first deep 'x/a*' \
+        delegate second narrow 'y/*' target deep x/a deep target second x/a second target second x/b second \
+        target first x/c first target narrow x/d narrow target targets x/e top state 1
+    init 1
+    download 1 x/a x/b x/c x/e
+    requests 1/metadata/{2.root.json,timestamp.json,1.snapshot.json,1.targets.json,1.first.json,1.deep.json} \
+        "1/targets/x/$(digest deep).a" 1/metadata/1.second.json "1/targets/x/$(digest second).b" \
+        "1/targets/x/$(digest first).c" "1/targets/x/$(digest top).e"
+    # Listed by a role whose delegator may only vouch for y/*.
+    refused "x/d" download 1 x/d
+}
+
+@test "twelve roles for one name: the first one's word counts, whatever they are called" {
+    local steps=() name
+    for name in m b z 9 a x 10 k c 1 y j; do
+        steps+=(delegate targets "r$name" 'x/*' target "r$name" x/a "of r$name")
+    done
+    repository "${steps[@]}" state 1
+    init 1
+    download 1 x/a
+    [[ $(cat "$TARGETS"/*) == "of rm" ]]
+    run ! grep -q 1.rb.json "$LOG"
+}
+
+@test "a terminating delegation ends the search, below it the search goes on" {
+    repository terminate targets shut 'x/*' delegate targets later 'x/*' delegate shut below 'x/b*' \
+        target later x/a later target below x/b below state 1
+    init 1
+    download 1 x/b
+    refused "x/a" download 1 x/a
+    run ! grep -q later "$LOG"
+    [[ $(find "$TARGETS" -type f | wc -l) == 1 ]]
+}
+
+@test "a role that two delegate is verified for each of them" {
+    # Cached through the first one, whose keys it has; the second one names another key.
+    repository delegate targets one 'x/*' delegate targets two 'y/*' delegate one shared '*/*' \
+        mistrust two shared '*/*' target shared x/a good target shared y/a bad state 1
+    init 1
+    download 1 x/a
+    refused "shared" download 1 y/a
+    refused "shared" download 1 x/a y/a
+    [[ $(find "$TARGETS" -type f | wc -l) == 1 ]]
+}
+
+@test "a delegated role that cannot be had or verified ends the search" {
+    repository delegate targets one 'x/*' delegate targets two 'x/*' target two x/a two state 1
+    init 1
+    mv "$SERVED/1/metadata/1.one.json" "$W/one.json"
+    refused "one" download 1 x/a
+    sed 's/"expires":"20/"expires":"21/' "$W/one.json" > "$SERVED/1/metadata/1.one.json"
+    refused "one" download 1 x/a
+    run ! grep -q 1.two.json "$LOG"
+    cp "$W/one.json" "$SERVED/1/metadata/1.one.json"
+    download 1 x/a
+}
+
+@test "delegated roles expire, too, and what has expired is not kept" {
+    repository delegate targets one 'x/*' target one x/a first state 1 bump one target one x/a second state 2 \
+        bump one expire one state 3
+    init 1
+    download 2 x/a
+    [[ $(cat "$TARGETS"/*) == second ]]
+    refused expired download 3 x/a
+    cmp "$META/one.json" "$SERVED/2/metadata/2.one.json"
+}
+
+@test "hashed bins: one of them is asked for, by its exact name" {
+    repository bins targets bin 3 bin-target bin 3 a/one one bin-target bin 3 a/two two state 1
+    init 1
+    download 1 a/one a/two
+    [[ $(grep -c 'metadata/1\.bin-[0-7]\.json' "$LOG") -le 2 ]]
+    [[ $(find "$TARGETS" -type f | wc -l) == 2 ]]
+    refused "missing" download 1 a/missing
+}
+
+@test "a target with hashes of unknown algorithms only is refused, and not asked for" {
+    repository target targets a one unhash targets a target targets b two state 1
+    init 1
+    download 1 b
+    refused "hash" download 1 a
+    requests 1/metadata/{2.root.json,timestamp.json}
+    [[ $(find "$TARGETS" -type f -printf '%f\n') == b ]]
+}
+
+@test "what is stored here has expired, what is served has not" {
+    repository lasts root 1 lasts timestamp 1 lasts snapshot 30 lasts targets 30 state 1 \
+        bump root lasts root 30 lasts timestamp 30 state 2 bump root expire root state 3
+    local program
+    program=$(type -P bulla-tuf-client)
+    if grep -q __asan_init "$program"; then
+        ldd "$program" | grep -q libasan || skip "a static address sanitizer bears no preloaded clock"
+        export ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0
+    fi
+    type -P faketime > /dev/null || skip "faketime is not installed"
+    init 1
+    refresh 1
+    BEFORE=(faketime -f +48h)
+    refused expired refresh 1
+    refresh 2
+    requests 2/metadata/{2.root.json,3.root.json,timestamp.json,2.snapshot.json}
+    # A root that has expired on the way to another one is no hindrance; as the last one it is.
+    refused expired refresh 3
+    cmp "$META/root.json" "$SERVED/3/metadata/3.root.json"
+}
+
+@test "numbers of a million digits and deep nesting: refused at once, and good metadata afterwards" {
+    repository state 1 bump targets state 2
+    local number
+    init 1
+    refresh 1
+    cp "$SERVED/2/metadata/timestamp.json" "$W/good"
+    # Small enough for the limit on a timestamp, and far beyond it.
+    for number in 15000 1000000; do
+        {
+            printf '{"signatures":[],"signed":{"_type":"timestamp","version":'
+            head -c "$number" < /dev/zero | tr '\0' 7
+            printf '}}'
+        } > "$SERVED/2/metadata/timestamp.json"
+        SECONDS=0
+        refused "timestamp|16384" refresh 2
+        ((SECONDS < 5))
+    done
+    head -c 15000 < /dev/zero | tr '\0' '[' > "$SERVED/2/metadata/timestamp.json"
+    refused timestamp refresh 2
+    cmp "$META/timestamp.json" "$SERVED/1/metadata/timestamp.json"
+    cp "$W/good" "$SERVED/2/metadata/timestamp.json"
+    refresh 2
+}
+
+@test "keys of each kind that is made here, for every role" {
+    repository rekey root ecdsa-p256 rekey timestamp ecdsa-p256 rekey snapshot ed25519 rekey targets ecdsa-p256 \
+        delegate targets one '*' target one a one state 1
+    client --metadata-dir "$META" init "$SERVED/1/metadata/"*.root.json
+    download 1 a
+}
+
+@test "a chain of delegations longer than is followed, and as many new roots as there may be" {
+    local steps=() i
+    for ((i = 1; i <= 70; i++)); do
+        steps+=(delegate "$( ((i > 1)) && echo "r$((i - 1))" || echo targets)" "r$i" '*')
+    done
+    repository "${steps[@]}" target r70 deep deep target r40 near near state 1
+    init 1
+    download 1 near
+    refused "deep" download 1 deep
+    run ! grep -q 1.r66.json "$LOG"
+}
+
+@test "nothing but 0 and 1: a folder that cannot be written, a target folder that is a file" {
+    repository target targets a one state 1
+    init 1
+    : > "$W/file"
+    refused . client --metadata-dir "$W/file" init "$SERVED/1/metadata/1.root.json"
+    TARGETS=$W/file
+    refused . download 1 a
+    [[ ! -s $W/file ]]
+}
+
+undecided() { # status of what could not be asked, or was not understood
+    ((status == 2 || status == 3)) || { printf 'status %s: %s\n' "$status" "$output" >&2; return 1; }
+}
+
+@test "bulla itself speaks no plain HTTP: it asks nothing of such a server, whatever it is told" {
+    repository state 1
+    : > "$LOG"
+    local host=${URL#http://} way
+    export BULLA_HOME=$W/home BULLA_POLICY=$W/policy.json
+    # A root that is bound to no collection is none for it, wherever it comes from.
+    printf '{"version":1,"scopes":{"%s":{"root":{"file":"%s"}}}}' "$host" "$SERVED/1/metadata/1.root.json" > "$W/policy.json"
+    run bulla verify "$host/1:v1"
+    [[ $status == 1 && $output == *"does not say which collection it is for"* ]]
+    printf '{"version":1,"scopes":{"%s":{"root":{"keys":["%064d"]}}}}' "$host" 7 > "$W/policy.json"
+    for way in "$host/1:v1" "http://$host/1:v1"; do
+        run bulla verify "$way"
+        undecided
+        run bulla trust pin "$way"
+        undecided
+        run bulla pull "$way"
+        undecided
+    done
+    run bulla login "http://$host" --username a --password-stdin <<< b
+    ((status != 0))
+    # Options of others that would allow it are not known here.
+    run bulla verify --plain-http "$host/1:v1"
+    ((status == 2))
+    run bulla verify --insecure "$host/1:v1"
+    ((status == 2))
+    requests
+    [[ -z $(find "$W/home" -name root.json) ]]
+}

@@ -5,9 +5,16 @@
  *
  *   target ROLE NAME CONTENT     lists a target (and keeps its content)
  *   delegate FROM ROLE PATTERN   delegates to a new or present role
+ *   terminate FROM ROLE PATTERN  the same, terminating
+ *   mistrust FROM ROLE PATTERN   delegates to a present role, with a key that it does not have
+ *   bins ROLE PREFIX BITS        succinct roles below ROLE, one key for all
+ *   bin-target PREFIX BITS NAME CONTENT   lists a target in the bin that is responsible for it
+ *   unhash ROLE NAME             the target has a hash of an unknown algorithm only
  *   bump ROLE                    next version
  *   rotate ROLE                  new keys for a top-level role but root, next version of root
+ *   rekey ROLE ed25519|ecdsa-p256   rotate, with a key of this type
  *   expire ROLE                  made out to a day that is over
+ *   lasts ROLE DAYS              expires so many days from now
  *   plain                        consistent_snapshot: false
  *   state NAME                   signs all; the repository as it then is, with its old versions,
  *                                in FOLDER/NAME/metadata and FOLDER/NAME/targets
@@ -125,11 +132,11 @@ static void set_plain(struct maker *m)
     toy_ok(js_set(m->repo.roles[TUF_ROOT].tree, "consistent_snapshot", js_bool_new(false), err));
 }
 
-static void rotate(struct maker *m, const char *name)
+static void rotate(struct maker *m, const char *name, enum key_type type)
 {
     struct toy_role *role = toy_role(&m->repo, name);
     for (size_t i = 0; i < role->n_signers; i++)
-        role->signers[i] = toy_key_new(&m->repo, KEY_ED25519);
+        role->signers[i] = toy_key_new(&m->repo, type);
     toy_root_roles(&m->repo);
     if (m->plain)
         set_plain(m);
@@ -157,7 +164,71 @@ static void bump(struct maker *m, char **words)
 
 static void rotate_step(struct maker *m, char **words)
 {
-    rotate(m, words[0]);
+    rotate(m, words[0], KEY_ED25519);
+}
+
+static void rekey(struct maker *m, char **words)
+{
+    rotate(m, words[0], strcmp(words[1], "ed25519") == 0 ? KEY_ED25519 : KEY_ECDSA_P256);
+}
+
+static void terminate(struct maker *m, char **words)
+{
+    toy_delegate(&m->repo, words[0], words[1], words[2], true);
+}
+
+static void mistrust(struct maker *m, char **words)
+{
+    struct toy_role *role = toy_role(&m->repo, words[1]);
+    struct signing_key *own = role->signers[0];
+    role->signers[0] = toy_key_new(&m->repo, KEY_ED25519);
+    toy_delegate(&m->repo, words[0], words[1], words[2], false);
+    role->signers[0] = own;
+}
+
+static struct tuf_bins bins_of(char **words)
+{
+    return (struct tuf_bins){.prefix = words[0], .bits = (unsigned)strtoul(words[1], NULL, 10)};
+}
+
+static void add_bins(struct maker *m, char **words)
+{
+    struct tuf_bins bins = bins_of(words + 1);
+    struct signing_key *key = toy_key_new(&m->repo, KEY_ED25519);
+    const struct public_key *keys[] = {signing_key_public(key)};
+    struct tuf_compose_bins compose = {bins.prefix, bins.bits, {keys, 1, 1}};
+    for (uint64_t i = 0; i < tuf_bins_count(&bins); i++) {
+        char name[TUF_BIN_NAME_MAX];
+        tuf_bins_name(&bins, i, name);
+        toy_role_add(&m->repo, TUF_TARGETS, name, 1)->signers[0] = key;
+    }
+    toy_ok(tuf_compose_bins(toy_role(&m->repo, words[0])->tree, &compose, err));
+}
+
+static void add_bin_target(struct maker *m, char **words)
+{
+    struct tuf_bins bins = bins_of(words);
+    uint64_t bin = 0;
+    char name[TUF_BIN_NAME_MAX];
+    toy_ok(tuf_bins_find(&bins, words[2], &bin, err));
+    tuf_bins_name(&bins, bin, name);
+    add_target(m, (char *[]){name, words[2], words[3]});
+}
+
+static void unhash(struct maker *m, char **words)
+{
+    struct js *target = js_edit(js_edit(toy_role(&m->repo, words[0])->tree, "targets"), words[1]);
+    struct js *hashes = js_object_new();
+    toy_ok(js_set(hashes, "blake9", js_text_new("00"), err));
+    toy_ok(js_set(target, "hashes", hashes, err));
+}
+
+static void lasts(struct maker *m, char **words)
+{
+    char text[CLOCK_TEXT_MAX];
+    int64_t days = (int64_t)strtol(words[1], NULL, 10);
+    toy_set_text(toy_role(&m->repo, words[0]), "expires",
+                 clock_format(m->repo.now_s + days * TOY_DAY, text));
 }
 
 static void expire(struct maker *m, char **words)
@@ -175,9 +246,12 @@ static const struct step {
     const char *name;
     int n_words;
     void (*act)(struct maker *m, char **words);
-} steps[] = {{"target", 3, add_target},  {"delegate", 3, delegate}, {"bump", 1, bump},
-             {"rotate", 1, rotate_step}, {"expire", 1, expire},     {"plain", 0, plain},
-             {"state", 1, add_state}};
+} steps[] = {
+    {"target", 3, add_target},  {"delegate", 3, delegate}, {"bump", 1, bump},
+    {"rotate", 1, rotate_step}, {"expire", 1, expire},     {"plain", 0, plain},
+    {"state", 1, add_state},    {"rekey", 2, rekey},       {"terminate", 3, terminate},
+    {"mistrust", 3, mistrust},  {"bins", 3, add_bins},     {"bin-target", 4, add_bin_target},
+    {"unhash", 2, unhash},      {"lasts", 2, lasts}};
 
 static const struct step *step_of(const char *name)
 {

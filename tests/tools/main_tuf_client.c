@@ -121,8 +121,6 @@ static int check(const struct tuf_target *t, const struct bytes *data, struct er
 {
     struct tuf_meta meta = {
         .version = 1, .length = t->length, .sha256 = t->sha256, .sha512 = t->sha512};
-    if (t->sha256.alg == DIGEST_NONE && t->sha512.alg == DIGEST_NONE)
-        return fail(err, E_DIGEST, "target '%s' has no hash that is known here", t->name);
     return tuf_meta_check(&meta, data->data, data->len, false, err);
 }
 
@@ -164,6 +162,8 @@ static int download_one(struct front *f, const char *target, struct error *err)
     struct error why = ERROR_INIT;
     int rc =
         name ? trust_find(&f->view, f->store, &f->source, target, &found, err) : fail_nomem(err);
+    if (!rc && !found.target.sha256.alg && !found.target.sha512.alg)
+        rc = fail(err, E_DIGEST, "target '%s' has no hash that is known here", target);
     if (!rc)
         rc = file_open_dir(f->target_dir, true, &dir, err);
     if (rc)
