@@ -243,6 +243,62 @@ same_digest() { # REFERENCE NAME
     expect 1 "BadVersionError"
 }
 
+# The same client goes along, as one that is used does; another one begins anew each time.
+follows() { # REPOSITORY TAG…: both see these tags
+    local base=https://$REGISTRY_HOST/v2/$1/_trust repository=$1 tag fresh
+    shift
+    for fresh in no yes; do
+        if [[ $fresh == yes ]]; then
+            META=$BATS_TEST_TMPDIR/fresh
+            rm -rf "$META"
+            mkdir "$META"
+            start_at_root "$repository"
+        else
+            META=$BATS_TEST_TMPDIR/metadata
+        fi
+        run client "$base" "$@"
+        expect 0
+        for tag in "$@"; do same_digest "$REGISTRY_HOST/$repository:$tag" "$tag"; done
+    done
+}
+
+follows_not() { # REPOSITORY TAG
+    META=$BATS_TEST_TMPDIR/metadata
+    run client "https://$REGISTRY_HOST/v2/$1/_trust" "$2"
+    expect 2 "no target $2"
+}
+
+@test "a collection's life: delegations, every rotation, renewal, revocation, bins" {
+    local c=$REGISTRY_HOST/acme/life key
+    for key in alice alice2 bin root3 targets3; do bulla key generate "life-$key" > /dev/null; done
+    bulla trust init "$c" --root-key root --targets-key targets > /dev/null
+    bulla push store:app:v1 "$c:v1" > /dev/null
+    bulla push store:app:v1 "$c:a-1" > /dev/null
+    bulla push store:app:v1 "$c:a-2" > /dev/null
+    bulla sign "$c:v1" --key targets > /dev/null
+    start_at_root acme/life
+    follows acme/life v1
+    bulla trust delegate "$c" alice --role-key life-alice --tags 'a-*' --key targets > /dev/null
+    bulla sign "$c:a-1" --role alice --key life-alice > /dev/null
+    follows acme/life v1 a-1
+    bulla trust rotate "$c" alice --new-key life-alice2 --key targets --key life-alice2 > /dev/null
+    bulla sign "$c:a-2" --role alice --key life-alice2 > /dev/null
+    follows acme/life a-1 a-2
+    bulla trust rotate "$c" targets --new-key life-targets3 --key root --key life-targets3 > /dev/null
+    bulla trust rotate "$c" root --new-key life-root3 --key root --key life-root3 > /dev/null
+    follows acme/life v1 a-1
+    bulla trust renew "$c" root targets alice --key life-root3 --key life-targets3 --key life-alice2 > /dev/null
+    bulla trust split "$c" alice --bin-key life-bin --key life-alice2 --key life-bin > /dev/null
+    follows acme/life v1 a-1 a-2
+    bulla trust revoke "$c:a-1" --key life-bin > /dev/null
+    follows_not acme/life a-1
+    bulla trust revoke "$c:v1" --block --key life-targets3 > /dev/null
+    follows_not acme/life v1
+    follows acme/life a-2
+    bulla trust undelegate "$c" alice --key life-targets3 > /dev/null
+    follows_not acme/life a-2
+}
+
 @test "what the documentation shows for tuf-js works as it stands" {
     local program=$BATS_TEST_TMPDIR/shown.js
     {
