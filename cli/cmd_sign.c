@@ -132,7 +132,8 @@ int command_sign(struct context *ctx, struct error *err)
     struct descriptor manifest = {.size = 0};
     int rc = parse_reference(ctx->options.args[0], &ref, err);
     if (!rc && ref.digest.alg == DIGEST_SHA512)
-        rc = fail(err, E_USAGE, "sign a sha256 digest");
+        rc = fail(err, E_USAGE,
+                  "a manifest is signed by its SHA-256: name it with its sha256 digest");
     if (!rc)
         rc = find_manifest(ctx, &ref, &manifest, err);
     return rc ? rc : sign_manifest(ctx, &ref, &manifest, err);

@@ -82,7 +82,8 @@ struct collection_sign_result {
     size_t n_keys;
 };
 /* Adds target → manifest to the role and publishes. E_USAGE: which key? (message names the
- * candidates); E_SIGNATURE: fewer keys than the threshold; codes of trust_refresh. */
+ * candidates); E_UNSUPPORTED: the digest is no SHA-256; E_SIGNATURE: fewer keys than the threshold;
+ * codes of trust_refresh. */
 int collection_sign(const struct collection_owner *owner, const struct reference *ref,
                     const struct collection_sign_options *options,
                     struct collection_sign_result *result, struct error *err) MUST_CHECK;

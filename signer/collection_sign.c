@@ -128,6 +128,10 @@ int collection_sign(const struct collection_owner *owner, const struct reference
     memset(result, 0, sizeof *result);
     if (!tuf_target_name_valid(options->target))
         return fail(err, E_USAGE, "'%s' is no tag and no digest", options->target);
+    if (options->manifest.digest.alg != DIGEST_SHA256)
+        return fail(
+            err, E_UNSUPPORTED,
+            "a tag is signed by its manifest's SHA-256: push the image with sha256 digests");
     int rc = collection_apply(owner, ref, &publish, change_sign, &s, &changed, err);
     result->n_rebased = changed.n_rebased;
     memcpy(result->keys, changed.keys, sizeof result->keys);
