@@ -415,3 +415,33 @@ known() {
     run bulla verify "$REF"
     expect 0 '^valid'
 }
+
+@test "names as paths: roles, targets, collections, files" {
+    bulla verify "$REF"
+    ACCEPTED='timestamp.json snapshot.json'
+    local n=2 name
+    for name in ../../x a/b .. root; do
+        release "$n" ".targets = {} | $(delegate X '*' seed:x) | .delegations.roles[0].name = \"$name\""
+        refused 1 "is not a role name|cannot be delegated" bulla verify "$REF"
+        n=$((n + 1))
+    done
+    for name in ../x a/b .hidden; do
+        release "$n" ".targets[\"$name\"] = .targets.v1"
+        refused 1 'neither a tag nor a digest' bulla pull "$REF"
+        n=$((n + 1))
+    done
+    for name in ../../../x /x 'acme/../x' acme//x; do
+        jq --arg name "$name" '.scopes[].collection = $name' "$BULLA_POLICY" > "$BATS_TEST_TMPDIR/policy"
+        refused 1 'policy.*collection' env BULLA_POLICY="$BATS_TEST_TMPDIR/policy" "$(type -P bulla)" \
+            --cacert "$REGISTRY_CA" verify "$REF"
+    done
+    # A snapshot may list what it likes: a name that no delegation leads to is never a file.
+    sign_targets "$n"
+    sign_snapshot "$n" ".meta[\"../../../x.json\"] = .meta[\"targets.json\"]"
+    sign_timestamp "$n"
+    run bulla verify "$REF"
+    expect 0 '^valid'
+    [[ -z $(find "$BATS_TEST_TMPDIR" -name 'x*' -o -name '*%2F*') ]]
+    run bulla verify "$REGISTRY_HOST/../$REPO:v1"
+    expect 2
+}

@@ -21,7 +21,7 @@ while IFS= read -r line; do
 done < <(lists | sed -n 's/^\* \([a-z]*\.bats: .*\)/\1/p')
 while read -r name; do
     grep -rqE "^static void $name\(void \*\*" tests/unit || finding "$page: no unit test $name"
-done < <(table | sed -n 's/.*| `\([a-z_0-9]*\)` |$/\1/p')
+done < <(grep '^|' "$page" | sed 's/ |$//; s/.*| //' | grep -o '`[a-z_0-9]*`' | tr -d '\140' | sort -u)
 verdict "every test that docs/attacks.md names exists"
 
 while IFS= read -r line; do
