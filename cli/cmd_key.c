@@ -14,7 +14,7 @@ static int parse_type(const char *text, enum key_type *out, struct error *err)
     return OK;
 }
 
-static int describe(struct context *ctx, const struct key_entry *e, struct error *err)
+int describe_key(struct context *ctx, const struct key_entry *e, struct error *err)
 {
     int rc = result_text(ctx, "name", e->name, err);
     if (!rc)
@@ -36,7 +36,7 @@ int command_key_generate(struct context *ctx, struct error *err)
         return rc;
     say(ctx, "made %s key '%s'", key_type_name(type), entry.name);
     say(ctx, "key id %s", entry.id.text);
-    return describe(ctx, &entry, err);
+    return describe_key(ctx, &entry, err);
 }
 
 static int entry_to_js(const struct key_entry *e, struct js **out, struct error *err)
@@ -47,6 +47,8 @@ static int entry_to_js(const struct key_entry *e, struct js **out, struct error 
         rc = js_set(o, "type", js_text_new(key_type_name(e->type)), err);
     if (!rc)
         rc = js_set(o, "keyid", js_text_new(e->id.text), err);
+    if (!rc)
+        rc = js_set(o, "publicOnly", js_bool_new(e->public_only), err);
     if (!rc)
         *out = TAKE_PTR(o);
     return rc;
@@ -65,8 +67,8 @@ int command_key_list(struct context *ctx, struct error *err)
         say(ctx, "no keys; 'bulla key generate NAME' makes one");
     for (size_t i = 0; !rc && i < n; i++) {
         struct js *one = NULL;
-        say(ctx, "%-20s %-11s %s", entries[i].name, key_type_name(entries[i].type),
-            entries[i].id.text);
+        say(ctx, "%-20s %-11s %s%s", entries[i].name, key_type_name(entries[i].type),
+            entries[i].id.text, entries[i].public_only ? "  (public half only)" : "");
         rc = entry_to_js(&entries[i], &one, err);
         if (!rc)
             rc = js_push(list, one, err);

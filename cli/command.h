@@ -94,6 +94,9 @@ const char *short_digest(const struct digest *d, char out[32]);
 int command_key_generate(struct context *ctx, struct error *err);
 int command_key_list(struct context *ctx, struct error *err);
 int command_key_show(struct context *ctx, struct error *err);
+int command_key_export(struct context *ctx, struct error *err);
+int command_key_import(struct context *ctx, struct error *err);
+int command_key_passphrase(struct context *ctx, struct error *err);
 int command_key_remove(struct context *ctx, struct error *err);
 int command_token_list(struct context *ctx, struct error *err);
 int command_import(struct context *ctx, struct error *err);
@@ -128,6 +131,8 @@ int command_policy_show(struct context *ctx, struct error *err);
 /* Shared by push --sign and sign. */
 int sign_manifest(struct context *ctx, const struct reference *ref,
                   const struct descriptor *manifest, struct error *err) MUST_CHECK;
+/* Puts name, type and id into the result. */
+int describe_key(struct context *ctx, const struct key_entry *e, struct error *err) MUST_CHECK;
 /* Adds "keyids" and "threshold" to o. */
 int role_keys_to_js(const struct tuf_role_keys *keys, struct js *o, struct error *err) MUST_CHECK;
 /* Prints a verdict for people and puts it into the result. */

@@ -25,6 +25,18 @@ static const struct option_spec key_generate_options[] = {
     OPTIONS_END,
 };
 
+static const struct option_spec key_export_options[] = {
+    {"pem", 0, OPTION_FLAG, NULL, "as PEM, for other programs; else a TUF key object"},
+    {"private", 0, OPTION_FLAG, NULL, "the private key, encrypted as it is here"},
+    {"output", 'o', OPTION_TEXT, "FILE", "write this file, which must not exist yet"},
+    OPTIONS_END,
+};
+
+static const struct option_spec key_passphrase_options[] = {
+    {"new-passphrase-file", 0, OPTION_TEXT, "FILE", "its first line; else the terminal is asked"},
+    OPTIONS_END,
+};
+
 static const struct option_spec import_options[] = {
     {"cmd", 0, OPTION_TEXT, "JSON", "default command, a JSON array of strings"},
     {"entrypoint", 0, OPTION_TEXT, "JSON", "entry point, a JSON array of strings"},
@@ -268,6 +280,16 @@ const struct command commands[] = {
      0, command_key_generate, NULL},
     {"key list", "", "list the keys of the key store", NULL, 0, 0, 0, command_key_list, NULL},
     {"key show", "NAME|URI", "show a public key and its id", NULL, 1, 1, 0, command_key_show, NULL},
+    {"key export", "NAME|URI", "write a key to a file, for another machine", key_export_options, 1,
+     1, 0, command_key_export,
+     "The public half goes to the owners of collections: --role-key and --new-key take the file.\n"
+     "A private key never leaves the key store without its passphrase around it.\n"},
+    {"key import", "NAME FILE", "take a key that 'key export' or openssl wrote", NULL, 2, 2, 0,
+     command_key_import,
+     "FILE: a public key (TUF key object or PEM), or an encrypted key of 'key export --private',\n"
+     "whose passphrase is asked for. What is here already is never overwritten.\n"},
+    {"key passphrase", "NAME", "give a key another passphrase", key_passphrase_options, 1, 1, 0,
+     command_key_passphrase, "--passphrase-file is the one in force.\n"},
     {"key remove", "NAME", "delete a key", NULL, 1, 1, 0, command_key_remove, NULL},
     {"key token list", "", "list the keys on PKCS#11 tokens", NULL, 0, 0, 0, command_token_list,
      "The module is found through p11-kit, or named by BULLA_PKCS11_MODULE.\n"},

@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 
 #define KEY_SUFFIX   ".key"
-#define NAME_MAX_LEN 64u   /* leaves room for the suffix in any file system */
-#define MAX_KEYS     4096u /* far above any team's; bounds the work of a hostile folder */
+#define PUB_SUFFIX   ".pub" /* a TUF key object; as long as KEY_SUFFIX */
+#define PUB_FILE_MAX 4096   /* an RSA key of 8192 bits needs 1,600 */
+#define NAME_MAX_LEN 64u    /* leaves room for the suffix in any file system */
+#define MAX_KEYS     4096u  /* far above any team's; bounds the work of a hostile folder */
 
 struct keystore {
     int dir_fd;
@@ -32,9 +34,9 @@ static bool name_valid(const char *name, size_t len)
     return true;
 }
 
-/* name → "name.key" */
-static int file_of(const char *name, char out[static NAME_MAX_LEN + sizeof KEY_SUFFIX],
-                   struct error *err)
+/* name → "name.key" or "name.pub" */
+static int file_of(const char *name, const char *suffix,
+                   char out[static NAME_MAX_LEN + sizeof KEY_SUFFIX], struct error *err)
 {
     size_t len = strnlen(name, NAME_MAX_LEN + 1);
     if (!name_valid(name, len))
@@ -42,7 +44,7 @@ static int file_of(const char *name, char out[static NAME_MAX_LEN + sizeof KEY_S
                     "'%.80s' is no key name (letters, digits, '.', '_', '-'; at most %u)", name,
                     NAME_MAX_LEN);
     memcpy(out, name, len);
-    memcpy(out + len, KEY_SUFFIX, sizeof KEY_SUFFIX);
+    memcpy(out + len, suffix, sizeof KEY_SUFFIX);
     return OK;
 }
 
@@ -89,8 +91,8 @@ void keystore_cleanup(struct keystore **ks)
     *ks = NULL;
 }
 
-/* Content of NAME.key; `file` is a single checked component. */
-static int read_file(const struct keystore *ks, const char *file, struct bytes *out,
+/* Content of a file; `file` is a single checked component. */
+static int read_file(const struct keystore *ks, const char *file, size_t max, struct bytes *out,
                      struct error *err)
 {
     CLEANUP(cleanup_fd) int fd = -1;
@@ -103,22 +105,45 @@ static int read_file(const struct keystore *ks, const char *file, struct bytes *
         return fail_sys(err, errno, "stat '%s'", file);
     if (!S_ISREG(st.st_mode))
         return fail(err, E_INVALID, "'%s' is not a regular file", file);
-    rc = file_read_fd(fd, KEY_FILE_MAX, out, err);
+    rc = file_read_fd(fd, max, out, err);
     /* A file that grew is a damaged key file, not "too much". */
     return rc == E_LIMIT ? fail(err, E_TAMPERED, "key file is damaged: too long") : rc;
+}
+
+static bool has_file(const struct keystore *ks, const char *name, const char *suffix)
+{
+    char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
+    return file_of(name, suffix, file, NULL) == OK &&
+           faccessat(ks->dir_fd, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int read_key(const struct keystore *ks, const char *name, struct bytes *out,
                     struct error *err)
 {
     char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
-    int rc = file_of(name, file, err);
+    struct error why = ERROR_INIT;
+    int rc = file_of(name, KEY_SUFFIX, file, err);
     if (rc)
         return rc;
-    rc = read_file(ks, file, out, err);
+    rc = read_file(ks, file, KEY_FILE_MAX, out, &why);
+    if (rc == E_NOTFOUND && has_file(ks, name, PUB_SUFFIX))
+        return fail(err, E_UNSUPPORTED, "only the public half of key '%s' is here", name);
     if (rc == E_NOTFOUND)
         return fail(err, E_NOTFOUND, "no key '%s' in '%s'", name, ks->path);
-    return wrap(err, rc, "key '%s'", name);
+    return rc ? fail(err, rc, "key '%s': %s", name, why.message) : OK;
+}
+
+static int read_public(const struct keystore *ks, const char *name, struct public_key **out,
+                       struct error *err)
+{
+    char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    int rc = file_of(name, PUB_SUFFIX, file, err);
+    if (!rc)
+        rc = read_file(ks, file, PUB_FILE_MAX, &text, err);
+    if (!rc)
+        rc = public_key_parse(&text, out, err);
+    return wrap(err, rc, "public key '%s'", name);
 }
 
 static int fill_entry(const char *name, size_t len, const struct public_key *key,
@@ -146,7 +171,7 @@ static int store_new(struct keystore *ks, const char *name, const struct signing
 {
     CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
     char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
-    int rc = file_of(name, file, err);
+    int rc = file_of(name, KEY_SUFFIX, file, err);
     if (!rc)
         rc = signing_key_seal(key, passphrase, false, &sealed, err);
     if (!rc)
@@ -157,14 +182,19 @@ static int store_new(struct keystore *ks, const char *name, const struct signing
 /* Before anything is asked: nobody should choose a passphrase for nothing. */
 static int check_free(struct keystore *ks, const char *name, struct error *err)
 {
+    static const char *const suffixes[] = {KEY_SUFFIX, PUB_SUFFIX};
     char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
     struct stat st;
-    int rc = file_of(name, file, err);
-    if (rc)
-        return rc;
-    if (fstatat(ks->dir_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return fail(err, E_EXISTS, "key '%s' exists already in '%s'", name, ks->path);
-    return errno == ENOENT ? OK : fail_sys(err, errno, "stat '%s'", file);
+    int rc = OK;
+    for (size_t i = 0; !rc && i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        rc = file_of(name, suffixes[i], file, err);
+        if (rc)
+            return rc;
+        if (fstatat(ks->dir_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            return fail(err, E_EXISTS, "key '%s' exists already in '%s'", name, ks->path);
+        rc = errno == ENOENT ? OK : fail_sys(err, errno, "stat '%s'", file);
+    }
+    return rc;
 }
 
 int keystore_generate(struct keystore *ks, const char *name, enum key_type type,
@@ -212,16 +242,19 @@ int keystore_public(struct keystore *ks, const char *name, struct public_key **o
                     struct error *err)
 {
     CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
-    int rc = read_key(ks, name, &sealed, err);
+    struct error why = ERROR_INIT;
+    int rc = read_key(ks, name, &sealed, &why);
+    if (rc == E_UNSUPPORTED)
+        return read_public(ks, name, out, err);
     if (rc)
-        return rc;
+        return fail(err, rc, "%s", why.message);
     return wrap(err, key_file_public(sealed.data, sealed.len, out, err), "key '%s'", name);
 }
 
 int keystore_remove(struct keystore *ks, const char *name, struct error *err)
 {
     char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
-    int rc = file_of(name, file, err);
+    int rc = file_of(name, has_file(ks, name, PUB_SUFFIX) ? PUB_SUFFIX : KEY_SUFFIX, file, err);
     if (rc)
         return rc;
     if (unlinkat(ks->dir_fd, file, 0)) {
@@ -263,17 +296,20 @@ static int list_file(const struct keystore *ks, const char *file, struct key_lis
                      struct error *err)
 {
     size_t len = strlen(file) - strlen(KEY_SUFFIX);
+    bool public_only = text_ends(file, PUB_SUFFIX);
     CLEANUP(bytes_done) struct bytes content = BYTES_INIT;
     CLEANUP(public_key_cleanup) struct public_key *key = NULL;
     struct key_entry entry;
     struct error why = ERROR_INIT;
     int rc = name_valid(file, len) ? OK : fail(&why, E_INVALID, "not a key name");
     if (!rc)
-        rc = read_file(ks, file, &content, &why);
+        rc = read_file(ks, file, public_only ? PUB_FILE_MAX : KEY_FILE_MAX, &content, &why);
     if (!rc)
-        rc = key_file_public(content.data, content.len, &key, &why);
+        rc = public_only ? public_key_parse(&content, &key, &why)
+                         : key_file_public(content.data, content.len, &key, &why);
     if (!rc)
         rc = fill_entry(file, len, key, &entry, &why);
+    entry.public_only = public_only;
     if (!rc)
         return add_entry(list, &entry, err);
     if (rc == E_NOMEM)
@@ -301,7 +337,8 @@ static int walk(const struct keystore *ks, struct key_list *list, struct error *
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno ? fail_sys(err, errno, "read key folder '%s'", ks->path) : OK;
-        if (entry->d_name[0] != '.' && text_ends(entry->d_name, KEY_SUFFIX))
+        if (entry->d_name[0] != '.' &&
+            (text_ends(entry->d_name, KEY_SUFFIX) || text_ends(entry->d_name, PUB_SUFFIX)))
             rc = list_file(ks, entry->d_name, list, err);
     }
     return rc;
@@ -332,4 +369,109 @@ int keystore_problems(struct keystore *ks, struct bytes *out, struct error *err)
     CLEANUP(key_list_done) struct key_list list = {.problems = &lines};
     int rc = walk(ks, &list, err);
     return rc ? rc : bytes_append(out, lines.data, lines.len, err);
+}
+
+/* --- from and to elsewhere --- */
+
+int keystore_export(struct keystore *ks, const char *name, struct bytes *out, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
+    CLEANUP(public_key_cleanup) struct public_key *key = NULL;
+    int rc = read_key(ks, name, &sealed, err);
+    /* A damaged file is no copy to rely on. */
+    if (!rc)
+        rc = wrap(err, key_file_public(sealed.data, sealed.len, &key, err), "key '%s'", name);
+    return rc ? rc : bytes_append(out, sealed.data, sealed.len, err);
+}
+
+/* One key under two names would make "the one local key that the role lists" two. */
+static int check_unknown(struct keystore *ks, const struct key_entry *entry, struct error *err)
+{
+    CLEANUP(cleanup_free) struct key_entry *entries = NULL;
+    size_t n = 0;
+    int rc = keystore_list(ks, &entries, &n, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (strcmp(entries[i].id.text, entry->id.text) == 0)
+            rc = fail(err, E_EXISTS, "this key is here already, as '%s'", entries[i].name);
+    return rc;
+}
+
+/* Name and key are new here; the entry says so. */
+static int check_new(struct keystore *ks, const char *name, const struct public_key *key,
+                     struct key_entry *entry, struct error *err)
+{
+    int rc = check_free(ks, name, err);
+    if (!rc)
+        rc = fill_entry(name, strlen(name), key, entry, err);
+    return rc ? rc : check_unknown(ks, entry, err);
+}
+
+int keystore_import(struct keystore *ks, const char *name, const struct bytes *file,
+                    struct secret_source *secrets, struct key_entry *out, struct error *err)
+{
+    CLEANUP(secret_done) struct secret passphrase = SECRET_INIT;
+    CLEANUP(public_key_cleanup) struct public_key *stated = NULL;
+    CLEANUP(signing_key_cleanup) struct signing_key *key = NULL;
+    char label[80], path[NAME_MAX_LEN + sizeof KEY_SUFFIX];
+    struct key_entry entry;
+    int rc = key_file_public(file->data, file->len, &stated, err);
+    if (!rc)
+        rc = check_new(ks, name, stated, &entry, err);
+    if (!rc)
+        rc = ask_passphrase(secrets, name, false, &passphrase, err);
+    if (rc)
+        return rc;
+    (void)snprintf(label, sizeof label, "key '%s'", name);
+    rc = signing_key_unseal(file->data, file->len, &passphrase, label, &key, err);
+    if (!rc)
+        rc = file_of(name, KEY_SUFFIX, path, err);
+    if (!rc)
+        rc = file_create_atomic(ks->dir_fd, path, file->data, file->len, 0600, err);
+    if (!rc)
+        *out = entry;
+    return rc;
+}
+
+int keystore_import_public(struct keystore *ks, const char *name, const struct public_key *key,
+                           struct key_entry *out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *object = NULL;
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    char path[NAME_MAX_LEN + sizeof PUB_SUFFIX];
+    struct key_entry entry = {.name = ""};
+    int rc = check_new(ks, name, key, &entry, err);
+    entry.public_only = true;
+    if (!rc)
+        rc = public_key_to_tuf(key, &object, err);
+    if (!rc)
+        rc = js_write(object, false, &text, err);
+    if (!rc)
+        rc = file_of(name, PUB_SUFFIX, path, err);
+    if (!rc)
+        rc = file_create_atomic(ks->dir_fd, path, text.data, text.len, 0600, err);
+    if (!rc)
+        *out = entry;
+    return rc;
+}
+
+int keystore_change_passphrase(struct keystore *ks, const char *name, struct secret_source *before,
+                               struct secret_source *after, struct error *err)
+{
+    CLEANUP(signing_key_cleanup) struct signing_key *key = NULL;
+    CLEANUP(signing_key_cleanup) struct signing_key *again = NULL;
+    CLEANUP(secret_done) struct secret passphrase = SECRET_INIT;
+    CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
+    char path[NAME_MAX_LEN + sizeof KEY_SUFFIX];
+    int rc = keystore_load(ks, name, before, &key, err);
+    if (!rc)
+        rc = file_of(name, KEY_SUFFIX, path, err);
+    if (!rc)
+        rc = ask_passphrase(after, name, true, &passphrase, err);
+    if (!rc)
+        rc = signing_key_seal(key, &passphrase, false, &sealed, err);
+    /* The old file goes for good: first see that the new one opens. */
+    if (!rc)
+        rc = signing_key_unseal(sealed.data, sealed.len, &passphrase, signing_key_label(key),
+                                &again, err);
+    return rc ? rc : file_write_atomic(ks->dir_fd, path, sealed.data, sealed.len, 0600, err);
 }

@@ -205,6 +205,55 @@ int public_key_to_tuf(const struct public_key *key, struct js **out, struct erro
     return rc;
 }
 
+/* --- PEM --- */
+
+/* SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING of 32 bytes }: nothing in it varies. */
+static const uint8_t ed25519_der[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
+                                      0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+
+int public_key_to_pem(const struct public_key *key, struct bytes *out, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes der = BYTES_INIT;
+    int rc = OK;
+    if (key->type == KEY_ED25519)
+        rc = bytes_append(&der, ed25519_der, sizeof ed25519_der, err);
+    if (!rc)
+        rc = bytes_append(&der, key->material.data, key->material.len, err);
+    return rc ? rc : pem_encode(der.data, der.len, out, err);
+}
+
+int public_key_from_pem(const char *text, struct public_key **out, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes der = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    int rc = pem_decode(text, &der, err);
+    if (rc)
+        return rc;
+    if (der.len == sizeof ed25519_der + ED25519_PUBLIC_LEN &&
+        memcmp(der.data, ed25519_der, sizeof ed25519_der) == 0)
+        return make_ed25519(der.data + sizeof ed25519_der, ED25519_PUBLIC_LEN, out, err);
+    rc = public_key_from_bytes(KEY_ECDSA_P256, der.data, der.len, out, &why);
+    if (rc && rc != E_NOMEM)
+        rc = public_key_from_bytes(KEY_RSA, der.data, der.len, out, &why);
+    if (rc && rc != E_NOMEM)
+        return fail(err, E_INVALID, "neither an ed25519 nor an ecdsa-p256 nor an rsa public key");
+    return rc ? fail_nomem(err) : OK;
+}
+
+int public_key_parse(const struct bytes *file, struct public_key **out, struct error *err)
+{
+    CLEANUP(js_cleanup) struct js *object = NULL;
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    if (!memmem(file->data, file->len, "-----BEGIN", 10) || file->data[0] == '{') {
+        int rc = js_parse(file->data, file->len, &object, err);
+        return rc ? rc : public_key_from_tuf(object, out, err);
+    }
+    int rc = bytes_append(&text, file->data, file->len, err);
+    if (!rc && memchr(text.data, 0, text.len))
+        rc = fail(err, E_INVALID, "PEM public key holds a NUL byte");
+    return rc ? rc : public_key_from_pem(bytes_text(&text), out, err);
+}
+
 /* --- key ids --- */
 
 int key_id_of_object(const struct js *object, struct key_id *out, struct error *err)

@@ -32,6 +32,7 @@ struct key_entry {
     char name[65];
     enum key_type type;
     struct key_id id;
+    bool public_only; /* somebody else's: it can be named, and signs nothing */
 };
 
 /* Opens (and makes, 0700) the folder `path`. */
@@ -46,6 +47,21 @@ int keystore_generate(struct keystore *ks, const char *name, enum key_type type,
 /* Decrypts `name`. E_NOTFOUND, E_PASSPHRASE (wrong one), E_TAMPERED (file damaged). */
 int keystore_load(struct keystore *ks, const char *name, struct secret_source *secrets,
                   struct signing_key **out, struct error *err) MUST_CHECK;
+/* The encrypted file as it lies there, appended. E_NOTFOUND; E_UNSUPPORTED: only a public half. */
+int keystore_export(struct keystore *ks, const char *name, struct bytes *out,
+                    struct error *err) MUST_CHECK;
+/* Takes a file that keystore_export wrote, under its passphrase, which is asked for: what cannot be
+ * decrypted is not taken. E_EXISTS: the name, or this key under another name. */
+int keystore_import(struct keystore *ks, const char *name, const struct bytes *file,
+                    struct secret_source *secrets, struct key_entry *out,
+                    struct error *err) MUST_CHECK;
+/* Keeps somebody's public key under a name. E_EXISTS likewise. */
+int keystore_import_public(struct keystore *ks, const char *name, const struct public_key *key,
+                           struct key_entry *out, struct error *err) MUST_CHECK;
+/* Encrypts the key anew: asks `before` for the passphrase in force, then `after` for another. The
+ * file is replaced in one step, when the new one was seen to open. */
+int keystore_change_passphrase(struct keystore *ks, const char *name, struct secret_source *before,
+                               struct secret_source *after, struct error *err) MUST_CHECK;
 /* Public half without a passphrase (it is authenticated on load). */
 int keystore_public(struct keystore *ks, const char *name, struct public_key **out,
                     struct error *err) MUST_CHECK;

@@ -55,7 +55,7 @@ static int open_local(const struct draft *d, struct role_signers *s, struct erro
         bool lists = false;
         for (size_t k = 0; !lists && k < d->n; k++)
             lists = draft_wants_key(&d->files[k], entries[i].id.text);
-        if (lists && wanted < COLLECTION_MAX_KEYS)
+        if (lists && !entries[i].public_only && wanted < COLLECTION_MAX_KEYS)
             names[wanted++] = entries[i].name;
     }
     if (!rc && !wanted)

@@ -16,19 +16,16 @@
 
 static bool is_file_name(const char *text)
 {
-    return strncmp(text, "pkcs11:", 7) != 0 && (strchr(text, '/') || strstr(text, ".json"));
+    return strncmp(text, "pkcs11:", 7) != 0 && (strchr(text, '/') || text_ends(text, ".json") || text_ends(text, ".pem"));
 }
 
 static int read_key_file(const char *path, struct public_key **out, struct error *err)
 {
     CLEANUP(bytes_done) struct bytes data = BYTES_INIT;
-    CLEANUP(js_cleanup) struct js *object = NULL;
     struct error why = ERROR_INIT;
     int rc = file_read(AT_FDCWD, path, KEY_FILE_MAX, &data, &why);
     if (!rc)
-        rc = js_parse(data.data, data.len, &object, &why);
-    if (!rc)
-        rc = public_key_from_tuf(object, out, &why);
+        rc = public_key_parse(&data, out, &why);
     if (!rc || rc == E_NOMEM)
         return rc;
     return fail(err, rc == E_NOTFOUND ? rc : E_USAGE, "public key '%s': %s", path, why.message);

@@ -72,8 +72,8 @@ bool collection_ceremony_progress(const struct collection_ceremony *c, size_t i,
  * staged. E_SIGNATURE, E_CONFLICT. */
 int collection_ceremony_publish(struct collection_ceremony *c, struct error *err) MUST_CHECK;
 
-/* The public half of a key by what the user wrote: a name, a pkcs11: URI, or a file with a key
- * object as `bulla key export` writes it. */
+/* The public half of a key by what the user wrote: a name, a pkcs11: URI, or a file as `bulla key
+ * export` writes it. */
 int collection_public_key(const struct collection_owner *owner, const char *text,
                           struct public_key **out, struct error *err) MUST_CHECK;
 

@@ -79,7 +79,7 @@ static size_t candidates(const struct key_entry *entries, size_t n,
     size_t found = 0, used = 0;
     names[0] = '\0';
     for (size_t i = 0; i < n; i++) {
-        if (!role_keys_list(role, entries[i].id.text))
+        if (entries[i].public_only || !role_keys_list(role, entries[i].id.text))
             continue;
         *last = entries[i].name;
         if (used < size)
