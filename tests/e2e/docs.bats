@@ -30,11 +30,9 @@ command_lines() {
     done | sed 's/  *#.*//; s/[][]//g' | sort -u
 }
 
-# The lines of the indented block that follows HEADING, as they stand, up to the next text.
+# The lines of the indented blocks between HEADING and the next one, as they stand.
 block_after() { # FILE HEADING
-    awk -v heading="$2" '$0 == heading { on = 1; next }
-        on && /^    / { print substr($0, 5); seen = 1; next }
-        on && seen && NF { exit }' "$1"
+    awk -v heading="$2" '/^## / { on = $0 == heading; next } on && /^    / { print substr($0, 5) }' "$1"
 }
 
 # The help of the command that the words begin with; false where there is none.
@@ -135,7 +133,6 @@ substitute() { # LINE
     LINE=${LINE//HOST/${REGISTRY_HOST:-}}
     LINE=${LINE//acme\/app/$REPOSITORY}
     LINE=${LINE//rootfs.tar/$W/rootfs.tar}
-    LINE=${LINE//change.json/$W/change.json}
     # Else it asks on the terminal.
     [[ $LINE != 'bulla trust add-signature '* ]] || LINE+=' --yes'
     LINE=${LINE%%  \#*}
@@ -180,6 +177,7 @@ follow() { # FILE HEADING
     PASSWORD='a password for tests' REPOSITORY=acme/app REGISTRY_CA=$W/registry/ca.crt
     fresh_user
     make_rootfs
+    cd "$W" # files that the lines name are made here
     follow "$TOP/README.md" '## The commands'
     ((FOLLOWED >= 12))
     if ((EUID == 0)); then [[ $RUN == hello ]]; fi
@@ -199,11 +197,23 @@ follow() { # FILE HEADING
     STAY=1 follow "$TOP/docs/trust.md" '## Many tags'
     ((FOLLOWED == 2))
     STAY=1 follow "$TOP/docs/trust.md" '## Where several must sign'
-    ((FOLLOWED == 4))
+    ((FOLLOWED >= 12))
     run bulla verify "$REGISTRY_HOST/acme/second:v2"
     expect 1 'not signed'
     run bulla trust show "$REGISTRY_HOST/acme/second" --json
     [[ $(jq .root.version <<< "$output") == 3 ]]
+    STAY=1 follow "$TOP/docs/trust.md" '## Without a network'
+    ((FOLLOWED == 3))
+    STAY=1 follow "$TOP/docs/trust.md" '## Renewing'
+    STAY=1 follow "$TOP/docs/trust.md" '## Keys that are lost'
+    ((FOLLOWED >= 6))
+    run bulla verify "$REGISTRY_HOST/acme/second2:v1"
+    expect 0 'anchor: policy'
+    run bulla verify "$REGISTRY_HOST/acme/second:v1"
+    expect 0
+    STAY=1 follow "$TOP/docs/trust.md" '## Keys that are stolen'
+    run bulla verify "$REGISTRY_HOST/acme/second:v1"
+    expect 1 'not signed'
 }
 
 @test "the policy in docs/trust.md is one" {
