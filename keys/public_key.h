@@ -35,7 +35,8 @@ int public_key_from_bytes(enum key_type type, const void *data, size_t len, stru
 int public_key_to_tuf(const struct public_key *key, struct js **out, struct error *err) MUST_CHECK;
 /* `-----BEGIN PUBLIC KEY-----` around the DER SubjectPublicKeyInfo, as openssl writes it. Appended.
  * Source: RFC 7468, 13; RFC 8410, 4. */
-int public_key_to_pem(const struct public_key *key, struct bytes *out, struct error *err) MUST_CHECK;
+int public_key_to_pem(const struct public_key *key, struct bytes *out,
+                      struct error *err) MUST_CHECK;
 /* The way back; the type is the key's own. E_INVALID. */
 int public_key_from_pem(const char *text, struct public_key **out, struct error *err) MUST_CHECK;
 /* A file of either form: a TUF key object as JSON, or PEM. E_INVALID, E_UNSUPPORTED. */

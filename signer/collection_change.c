@@ -16,7 +16,8 @@
 
 static bool is_file_name(const char *text)
 {
-    return strncmp(text, "pkcs11:", 7) != 0 && (strchr(text, '/') || text_ends(text, ".json") || text_ends(text, ".pem"));
+    return strncmp(text, "pkcs11:", 7) != 0 &&
+           (strchr(text, '/') || text_ends(text, ".json") || text_ends(text, ".pem"));
 }
 
 static int read_key_file(const char *path, struct public_key **out, struct error *err)
