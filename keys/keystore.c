@@ -121,16 +121,15 @@ static int read_key(const struct keystore *ks, const char *name, struct bytes *o
                     struct error *err)
 {
     char file[NAME_MAX_LEN + sizeof KEY_SUFFIX];
-    struct error why = ERROR_INIT;
     int rc = file_of(name, KEY_SUFFIX, file, err);
     if (rc)
         return rc;
-    rc = read_file(ks, file, KEY_FILE_MAX, out, &why);
+    rc = read_file(ks, file, KEY_FILE_MAX, out, err);
     if (rc == E_NOTFOUND && has_file(ks, name, PUB_SUFFIX))
         return fail(err, E_UNSUPPORTED, "only the public half of key '%s' is here", name);
     if (rc == E_NOTFOUND)
         return fail(err, E_NOTFOUND, "no key '%s' in '%s'", name, ks->path);
-    return rc ? fail(err, rc, "key '%s': %s", name, why.message) : OK;
+    return wrap(err, rc, "key '%s'", name);
 }
 
 static int read_public(const struct keystore *ks, const char *name, struct public_key **out,
@@ -242,12 +241,11 @@ int keystore_public(struct keystore *ks, const char *name, struct public_key **o
                     struct error *err)
 {
     CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
-    struct error why = ERROR_INIT;
-    int rc = read_key(ks, name, &sealed, &why);
+    int rc = read_key(ks, name, &sealed, err);
     if (rc == E_UNSUPPORTED)
         return read_public(ks, name, out, err);
     if (rc)
-        return fail(err, rc, "%s", why.message);
+        return rc;
     return wrap(err, key_file_public(sealed.data, sealed.len, out, err), "key '%s'", name);
 }
 
