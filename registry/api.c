@@ -275,9 +275,9 @@ static void reply_error(struct api_call *c, int rc, const struct error *err)
     struct error ignored = ERROR_INIT;
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
     /* Messages of our own failures name files and statements: for the log only. */
-    const char *message = status >= 500 && status != 507 && status != 502 && rc != E_BUSY
-                              ? "the registry could not do this; its log says why"
-                              : err->message;
+    bool told = status == 507 || status == 502 || rc == E_BUSY || rc == E_STALE;
+    const char *message =
+        status >= 500 && !told ? "the registry could not do this; its log says why" : err->message;
     if (status >= 500)
         log_error("request %s: %s", http_request_id_text(c->http), err->message);
     if (message != err->message) { /* nor may its details leave */

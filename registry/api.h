@@ -22,6 +22,8 @@
 #include "registry/users.h"
 #include "signer/link.h"
 
+#include <stdatomic.h>
+
 struct registry {
     const struct server_config *config;
     struct blobs *blobs;
@@ -34,7 +36,8 @@ struct registry {
     struct mirror_anchors *anchors;
     struct health *health;
     struct audit *audit;
-    int lock_fd; /* on the data folder, for this server alone */
+    int lock_fd;              /* on the data folder, for this server alone */
+    atomic_bool trust_synced; /* since the start: see trust_sync.h */
 };
 
 struct api_call {

@@ -7,6 +7,7 @@
 #include "registry/index_trust.h"
 #include "registry/metrics.h"
 #include "registry/publish.h"
+#include "registry/trust_sync.h"
 
 #include <string.h>
 
@@ -67,6 +68,11 @@ static int get_file(struct api_call *c, struct error *err)
     /* Consistent snapshots: only the timestamp has a name without a version. */
     if (is_timestamp(c) != (c->route.version == 0))
         return fail(err, E_NOTFOUND, "no such trust metadata");
+    if (!atomic_load(&c->registry->trust_synced) &&
+        (is_timestamp(c) || strcmp(c->route.role, "root") == 0)) {
+        api_read_end(c);
+        trust_sync_one(c->registry, c->route.repository);
+    }
     int rc = api_read(c, &tx, err);
     if (rc == 0)
         rc = index_trust_find(tx, c->route.repository, c->route.role, c->route.version, &data, err);

@@ -4,14 +4,14 @@
 #include "base/log.h"
 #include "registry/index_stats.h"
 #include "registry/metrics.h"
-#include "registry/signer_child.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define DAY_S 86400.0
+#define DAY_S             86400.0
+#define SIGNER_TIMEOUT_MS 1000
 
 struct state {
     bool ready;
@@ -81,10 +81,20 @@ static const char *try_disk(struct health *h)
     return "full";
 }
 
+/* "restored": it signs nothing until its admin has spoken. */
+static const char *try_signer(struct health *h)
+{
+    struct error err = ERROR_INIT;
+    CLEANUP(signer_status_done) struct signer_status status = {.metrics = BYTES_INIT};
+    if (signer_link_status(h->registry->signer, SIGNER_TIMEOUT_MS, &status, &err) != 0)
+        return "unreachable";
+    return status.doubted ? "restored" : "ok";
+}
+
 static struct state try_all(struct health *h)
 {
     struct state s = {.index = try_index(h), .disk = try_disk(h)};
-    s.signer = signer_child_answers(h->registry->config->signer.socket) ? "ok" : "unreachable";
+    s.signer = try_signer(h);
     s.ready = strcmp(s.index, "ok") == 0 && strcmp(s.disk, "ok") == 0;
     return s;
 }
@@ -199,7 +209,7 @@ static int write_state(struct health *h, struct bytes *out, struct error *err)
                                 "1 where the signing service answers.", err);
     if (rc == 0)
         rc = bytes_append_format(out, err, "bulla_signer_reachable %d\n",
-                                 strcmp(s.signer, "ok") == 0);
+                                 strcmp(s.signer, "unreachable") != 0);
     if (rc == 0)
         rc = metrics_write_head(out, "bulla_storage_free_bytes", "gauge",
                                 "Bytes free where the blobs are.", err);
@@ -208,12 +218,24 @@ static int write_state(struct health *h, struct bytes *out, struct error *err)
     return rc;
 }
 
+/* What the signing service says of itself, where it answers: it has no port of its own. */
+static int write_signer(struct health *h, struct bytes *out, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    CLEANUP(signer_status_done) struct signer_status status = {.metrics = BYTES_INIT};
+    if (signer_link_status(h->registry->signer, SIGNER_TIMEOUT_MS, &status, &ignored) != 0)
+        return 0;
+    return bytes_append(out, status.metrics.data, status.metrics.len, err);
+}
+
 int health_metrics(struct health *h, struct bytes *out, struct error *err)
 {
     struct index_tx *tx = NULL;
     int rc = metrics_write(out, err);
     if (rc == 0)
         rc = write_state(h, out, err);
+    if (rc == 0)
+        rc = write_signer(h, out, err);
     if (rc != 0)
         return rc;
     rc = index_read_begin(h->registry->index, &tx, err);

@@ -122,7 +122,8 @@ static const char *const schema[] = {
     "  user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE, created_s INTEGER NOT NULL)"
     "  STRICT, WITHOUT ROWID;"
     "CREATE INDEX certificate_user ON certificate(user);",
-    INDEX_SCHEMA_GC, INDEX_SCHEMA_WAITING, INDEX_SCHEMA_USAGE, INDEX_SCHEMA_MIRROR};
+    INDEX_SCHEMA_GC, INDEX_SCHEMA_WAITING, INDEX_SCHEMA_USAGE, INDEX_SCHEMA_MIRROR,
+    INDEX_SCHEMA_PLACE};
 
 struct cached {
     const char *sql;

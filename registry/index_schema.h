@@ -127,4 +127,9 @@
                                     "o.usage) sums"                                                \
                                     "  WHERE sums.usage = usage.id;"
 
+/* Up to where the signing service's log has been followed. */
+#define INDEX_SCHEMA_PLACE                                                                         \
+    "CREATE TABLE trust_place(id INTEGER PRIMARY KEY CHECK(id = 1), identity TEXT NOT NULL,"       \
+    "  number INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;"
+
 #endif

@@ -281,6 +281,76 @@ int index_trust_put_off(struct index_tx *tx, const char *repository, int64_t now
                         NULL, err, "tii", repository, now_s, shift_max);
 }
 
+int index_trust_roots(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                      size_t *n, struct error *err)
+{
+    return read_files(tx,
+                      "SELECT f.role, f.version, f.data FROM repository r JOIN trust_file f"
+                      " ON f.repository = r.id AND f.role = 'root' WHERE r.name = ?1"
+                      " ORDER BY f.version",
+                      repository, out, n, err);
+}
+
+int index_trust_version(struct index_tx *tx, const char *repository, const char *role,
+                        int64_t *version, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    bool row = false;
+    int rc = index_query(tx,
+                         "SELECT f.version FROM repository r JOIN trust_file f"
+                         " ON f.repository = r.id AND f.role = ?2 AND f.current = 1"
+                         " WHERE r.name = ?1",
+                         &stmt, err, "tt", repository, role);
+    if (rc == 0)
+        rc = db_step(stmt, &row, err);
+    if (rc == 0)
+        *version = row ? db_column_int(stmt, 0) : 0;
+    if (stmt)
+        db_reset(stmt);
+    return rc;
+}
+
+/* --- the signing service's log --- */
+
+static int read_place(struct db_stmt *stmt, struct index_trust_place *out, struct error *err)
+{
+    const char *identity = db_column_text(stmt, 0), *hash = db_column_text(stmt, 2);
+    if (!identity || !hash)
+        return fail_nomem(err);
+    if (strlen(identity) >= sizeof out->identity || strlen(hash) >= sizeof out->hash)
+        return fail(err, E_TAMPERED, "the index holds an impossible place in a log");
+    memcpy(out->identity, identity, strlen(identity) + 1);
+    memcpy(out->hash, hash, strlen(hash) + 1);
+    out->number = db_column_int(stmt, 1);
+    return 0;
+}
+
+int index_trust_place(struct index_tx *tx, struct index_trust_place *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct index_trust_place place = {.number = 0};
+    bool row = false;
+    int rc = index_query(tx, "SELECT identity, number, hash FROM trust_place", &stmt, err, "");
+    if (rc == 0)
+        rc = db_step(stmt, &row, err);
+    if (rc == 0 && row)
+        rc = read_place(stmt, &place, err);
+    if (stmt)
+        db_reset(stmt);
+    if (rc == 0)
+        *out = place;
+    return rc;
+}
+
+int index_trust_set_place(struct index_tx *tx, const struct index_trust_place *place,
+                          struct error *err)
+{
+    return index_change(tx,
+                        "INSERT INTO trust_place(id, identity, number, hash) VALUES(1, ?1, ?2, ?3)"
+                        " ON CONFLICT(id) DO UPDATE SET identity = ?1, number = ?2, hash = ?3",
+                        NULL, err, "tit", place->identity, place->number, place->hash);
+}
+
 /* --- publications under way --- */
 
 int index_trust_hold(struct index_tx *tx, const struct index_trust_hold *hold,

@@ -8,6 +8,7 @@
 #define BULLA_REGISTRY_INDEX_TRUST_H
 
 #include "registry/index.h"
+#include "signer/link.h"
 
 /* Appends the file to out. version 0: the one in force. E_NOTFOUND. */
 int index_trust_find(struct index_tx *tx, const char *repository, const char *role, int64_t version,
@@ -56,6 +57,24 @@ int index_trust_target_find(struct index_tx *tx, const char *repository, const c
  * digest, is signed; E_CONFLICT where a publication under way may sign it. */
 int index_trust_check_unsigned(struct index_tx *tx, int64_t repository, const char *tag,
                                const struct digest *d, struct error *err) MUST_CHECK;
+
+/* Every root, oldest first; as index_trust_current. */
+int index_trust_roots(struct index_tx *tx, const char *repository, struct index_trust_file **out,
+                      size_t *n, struct error *err) MUST_CHECK;
+/* The version in force of a role that this registry's signing service signs for; 0: none. */
+int index_trust_version(struct index_tx *tx, const char *repository, const char *role,
+                        int64_t *version, struct error *err) MUST_CHECK;
+
+/* Up to where the signing service's log has been followed; identity "": not yet. */
+struct index_trust_place {
+    char identity[SIGNER_IDENTITY_MAX];
+    int64_t number;
+    char hash[SIGNER_HASH_MAX];
+};
+int index_trust_place(struct index_tx *tx, struct index_trust_place *out,
+                      struct error *err) MUST_CHECK;
+int index_trust_set_place(struct index_tx *tx, const struct index_trust_place *place,
+                          struct error *err) MUST_CHECK;
 
 /* Every timestamp counts as due: the signing service may know newer ones. */
 int index_trust_all_due(struct index_tx *tx, struct error *err) MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "registry/publish.h"
 #include "registry/retention.h"
 #include "registry/scrub.h"
+#include "registry/trust_sync.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -226,6 +227,7 @@ static int64_t every_strays(const struct server_config *config)
 }
 
 static const struct maintenance_task own_tasks[] = {
+    {"signing service", every_renew, trust_sync_run, 0},
     {"timestamps", every_renew, maintenance_renew, 0},
     {"uploads", every_sweep, sweep, 0},
     {"garbage collection", every_gc, collect, 0},

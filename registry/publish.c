@@ -5,6 +5,7 @@
 #include "registry/index_mirror.h"
 #include "registry/metrics.h"
 #include "registry/trust_set.h"
+#include "registry/trust_sync.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -253,6 +254,24 @@ static int check_and_hold(struct registry *r, const struct publication *p,
     return rc == 0 ? begin_holding(r, p, h, err) : rc;
 }
 
+/* E_CONFLICT, too, may mean that the service has forgotten something; or it knows a publication
+ * that was cut off here, and the next try sees that. */
+static int ask_service(struct registry *r, const struct publication *p, struct signer_set *set,
+                       struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int rc = signer_link_publish(r->signer, p->repository, p->changes, p->n_changes, set, err);
+    if (rc != E_CONFLICT && rc != E_STALE)
+        return rc;
+    int refreshed = publish_refresh(r, p->repository, &why);
+    if (refreshed == E_STALE)
+        return fail(err, E_STALE, "%s", why.message);
+    /* It took over what it had forgotten. */
+    if (rc == E_STALE && refreshed == 0)
+        return signer_link_publish(r->signer, p->repository, p->changes, p->n_changes, set, err);
+    return rc;
+}
+
 int publish_changes(struct registry *r, const struct publication *p, struct error *err)
 {
     CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
@@ -261,23 +280,53 @@ int publish_changes(struct registry *r, const struct publication *p, struct erro
     int rc = check_and_hold(r, p, &accepted, &holding, err);
     if (rc != 0)
         return rc;
-    rc = signer_link_publish(r->signer, p->repository, p->changes, p->n_changes, &set, err);
+    rc = ask_service(r, p, &set, err);
     int stored = rc == 0 ? finish(r, p, &set, err) : rc;
     end_holding(r, &holding, rc == 0 && stored != 0 ? E_INTERNAL : rc);
-    if (rc == E_CONFLICT) {
-        /* The service may know a publication that was cut off here: the next try sees it. */
-        struct error ignored = ERROR_INIT;
-        int refreshed = publish_refresh(r, p->repository, &ignored);
-        (void)refreshed;
-        return rc;
-    }
     return stored;
+}
+
+/* Whether anything in the set is older than what is published. */
+static int is_behind(struct registry *r, const char *repository, const struct signer_set *set,
+                     bool *behind, struct error *err)
+{
+    static const char *const roles[] = {"root", "snapshot", "timestamp"};
+    struct index_tx *tx = NULL;
+    int rc = index_read_begin(r->index, &tx, err);
+    *behind = false;
+    for (size_t i = 0; rc == 0 && i < sizeof roles / sizeof *roles; i++) {
+        const struct signer_set_file *file = trust_set_find(set, roles[i]);
+        int64_t version = 0;
+        rc = index_trust_version(tx, repository, roles[i], &version, err);
+        *behind = *behind || (file && file->version < version);
+    }
+    index_read_end(r->index, tx);
+    return rc;
+}
+
+/* The service's current set. Where it has forgotten what is published here, it is shown that. */
+static int fetch_set(struct registry *r, const char *repository, struct signer_set *set,
+                     struct error *err)
+{
+    struct error why = ERROR_INIT;
+    bool behind = false, adopted = false;
+    int rc = signer_link_refresh(r->signer, repository, set, err);
+    if (rc == 0)
+        rc = is_behind(r, repository, set, &behind, err);
+    if (rc != E_STALE && rc != E_NOTFOUND && !behind)
+        return rc;
+    int shown = trust_sync_show(r, repository, &adopted, &why);
+    if (shown == 0 && adopted) {
+        signer_set_done(set);
+        return signer_link_refresh(r->signer, repository, set, err);
+    }
+    return shown == E_STALE || (shown != 0 && behind) ? fail(err, shown, "%s", why.message) : rc;
 }
 
 int publish_refresh(struct registry *r, const char *repository, struct error *err)
 {
     CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
-    int rc = signer_link_refresh(r->signer, repository, &set, err);
+    int rc = fetch_set(r, repository, &set, err);
     if (rc == 0)
         rc = store_set(r, repository, &set, err);
     metrics_add(rc == 0 ? METRICS_RENEWALS : METRICS_RENEWAL_FAILURES, 1);

@@ -367,6 +367,12 @@ int signer_link_changed(const struct signer_link *link, int64_t since, struct si
     if (!rc)
         rc = js_want_int(o, "number", 0, INT64_MAX, &c.number, err);
     if (!rc)
+        rc = js_want_int(o, "last", 0, INT64_MAX, &c.last, err);
+    if (!rc)
+        rc = copy_text(o, "hash", c.hash, sizeof c.hash, err);
+    if (!rc)
+        rc = copy_text(o, "sinceHash", c.since_hash, sizeof c.since_hash, err);
+    if (!rc)
         rc = js_want_bool(o, "whole", &c.whole, err);
     if (!rc)
         rc = js_want_array(o, "collections", &list, err);

@@ -86,7 +86,10 @@ int signer_link_status(const struct signer_link *link, int64_t timeout_ms,
 struct signer_changes {
     char identity[SIGNER_IDENTITY_MAX];
     int64_t number; /* where the next page begins; with `whole`: the last number there is */
-    bool whole;     /* nothing is behind this page */
+    int64_t last;   /* the last number there is */
+    char hash[SIGNER_HASH_MAX];       /* of record `number`; "": not kept any more */
+    char since_hash[SIGNER_HASH_MAX]; /* of record `since` */
+    bool whole;                       /* nothing is behind this page */
     struct signer_change {
         char *collection;
         int64_t number, root, timestamp; /* versions */

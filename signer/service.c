@@ -293,6 +293,8 @@ int service_publish(struct service *service, const char *collection, const struc
     CLEANUP(tuf_accepted_cleanup) struct tuf_accepted *accepted = NULL;
     struct service_sign s = {service->ring, service->lifetimes, clock_now_s(), &old, &next};
     int rc = load_for_publication(service, collection, &old, err);
+    if (!rc) /* before it is compared with what may be too old */
+        rc = service_memory_check(service_store_memory(service->store), collection, err);
     if (!rc)
         rc = accept_changes(&old, changes, n, s.now_s, &accepted, err);
     if (!rc)

@@ -107,23 +107,39 @@ static int read_removed(struct db *db, uint64_t *out, struct error *err)
     return rc;
 }
 
-int service_audit_has(struct db *db, const struct audit_link *link, bool *out, struct error *err)
+static int find(struct db *db, uint64_t seq, bool *found, struct audit_link *out, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
-    struct audit_link found = {0};
+    int rc = db_prepare(db, "SELECT seq, hash FROM audit WHERE seq = ?1", &stmt, err);
+    if (!rc)
+        rc = db_bind_int(stmt, 1, (int64_t)seq, err);
+    if (!rc)
+        rc = db_step(stmt, found, err);
+    return !rc && *found ? read_link(stmt, out, err) : rc;
+}
+
+int service_audit_has(struct db *db, const struct audit_link *link, bool *out, struct error *err)
+{
+    struct audit_link there = {0};
     uint64_t removed = 0;
-    bool row = false;
+    bool found = false;
     int rc = read_removed(db, &removed, err);
     if (!rc)
-        rc = db_prepare(db, "SELECT seq, hash FROM audit WHERE seq = ?1", &stmt, err);
+        rc = find(db, link->seq, &found, &there, err);
     if (!rc)
-        rc = db_bind_int(stmt, 1, (int64_t)link->seq, err);
-    if (!rc)
-        rc = db_step(stmt, &row, err);
-    if (!rc && row)
-        rc = read_link(stmt, &found, err);
-    if (!rc)
-        *out = row ? audit_link_equal(&found, link) : link->seq <= removed;
+        *out = found ? audit_link_equal(&there, link) : link->seq <= removed;
+    return rc;
+}
+
+int service_audit_hash(struct db *db, uint64_t seq, char hex[static AUDIT_HASH_HEX + 1],
+                       struct error *err)
+{
+    struct audit_link there = {0};
+    bool found = false;
+    int rc = find(db, seq, &found, &there, err);
+    hex[0] = 0;
+    if (!rc && found)
+        hex_encode(there.hash, sizeof there.hash, hex);
     return rc;
 }
 

@@ -27,6 +27,10 @@ int service_audit_note(struct db *db, const struct audit_event *e, uint64_t keep
 int service_audit_has(struct db *db, const struct audit_link *link, bool *out,
                       struct error *err) MUST_CHECK;
 
+/* Its hash in hex, "" where it is not there (any more). */
+int service_audit_hash(struct db *db, uint64_t seq, char hex[static AUDIT_HASH_HEX + 1],
+                       struct error *err) MUST_CHECK;
+
 struct service_audit_result {
     uint64_t first, n_records;
     struct audit_link last;

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "signer/link.h"
+#include "signer/service_audit.h"
 #include "signer/service_memory.h"
 
 static int set_common(struct js *o, const struct service_memory_status *s, int64_t number,
@@ -87,6 +88,24 @@ static int read_changes(struct db *db, int64_t since, struct js *list, int64_t *
     return rc;
 }
 
+static int set_hash(struct js *o, const char *key, struct db *db, int64_t seq, struct error *err)
+{
+    char hex[AUDIT_HASH_HEX + 1];
+    int rc = service_audit_hash(db, (uint64_t)seq, hex, err);
+    return rc ? rc : js_set(o, key, js_text_new(hex), err);
+}
+
+static int set_places(struct js *o, struct db *db, const struct service_memory_status *s,
+                      const int64_t from_to[2], struct error *err)
+{
+    int rc = set_common(o, s, from_to[1], err);
+    if (!rc)
+        rc = js_set(o, "last", js_int_new((int64_t)s->last.seq), err);
+    if (!rc)
+        rc = set_hash(o, "sinceHash", db, from_to[0], err);
+    return rc ? rc : set_hash(o, "hash", db, from_to[1], err);
+}
+
 int service_tell_changes(struct db *db, int64_t since, struct bytes *out, struct error *err)
 {
     struct service_memory_status s;
@@ -99,7 +118,8 @@ int service_tell_changes(struct db *db, int64_t since, struct bytes *out, struct
     if (rc)
         return rc;
     bool whole = js_count(list) < SIGNER_PAGE;
-    rc = set_common(o, &s, whole ? (int64_t)s.last.seq : last, err);
+    const int64_t from_to[] = {since, whole ? (int64_t)s.last.seq : last};
+    rc = set_places(o, db, &s, from_to, err);
     if (!rc)
         rc = js_set(o, "whole", js_bool_new(whole), err);
     if (!rc)

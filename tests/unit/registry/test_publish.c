@@ -6,6 +6,8 @@
 #include "registry/publish.h"
 #include "registry/service.h"
 #include "registry/trust_set.h"
+#include "registry/trust_sync.h"
+#include "signer/service_memory.h"
 #include "signer/service_server.h"
 #include "tests/unit/signer/service_fixture.h"
 
@@ -652,6 +654,79 @@ static void roots_that_do_not_lead_there_are_refused(void **state)
     assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, &roots, err), 0);
 }
 
+static void sync_all(struct desk *d)
+{
+    atomic_bool end = false;
+    toy_ok(trust_sync_run(&d->registry, &end, err));
+    assert_true(atomic_load(&d->registry.trust_synced));
+}
+
+/* An older index was put in place without anybody saying so, and nothing in it is due. */
+static void put_back_index_catches_up(void **state)
+{
+    struct desk *d = *state;
+    CLEANUP(bytes_done) struct bytes first = BYTES_INIT, second = BYTES_INIT;
+    push(d, "v1");
+    assert_code(publish(d, fx_first, err), 0);
+    sync_all(d);
+    assert_int_equal(n_due(d), 0); /* nothing was new: nothing is asked for again */
+    registry_close(&d->registry);
+    copy_index(d, INDEX_FILE_NAME, "copy.db");
+    reopen(d);
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_int_equal(stored(d, "timestamp", 0, &first), 0);
+    registry_close(&d->registry);
+    copy_index(d, "copy.db", INDEX_FILE_NAME);
+    reopen(d);
+    assert_int_equal(stored_version(d, "timestamp", TUF_TIMESTAMP), 1);
+    assert_int_equal(n_due(d), 0);
+    sync_all(d);
+    assert_int_equal(stored(d, "timestamp", 0, &second), 0);
+    assert_true(bytes_equal(first.data, first.len, second.data, second.len));
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+}
+
+static void state_versions(struct desk *d, int64_t version)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    const struct service_statement statement = {.collection = FX_COLLECTION,
+                                                .versions = {version, version}};
+    bool settled = true;
+    toy_ok(db_open(scratch_name(d->f.dir, "signer.db"), 0, &db, err));
+    toy_ok(service_memory_state(db, &statement, &settled, err));
+    assert_false(settled);
+}
+
+/* The service's whole folder was put back: it cannot know, and this registry proves it. */
+static void forgetful_service_is_shown(void **state)
+{
+    struct desk *d = *state;
+    push(d, "v1");
+    assert_code(publish(d, fx_first, err), 0);
+    stop_service(d);
+    copy_store(d, "signer.db", "copy");
+    copy_store(d, "last-signed", "copy-mark");
+    start_service(d);
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), 0);
+    sync_all(d);
+    stop_service(d);
+    copy_store(d, "copy", "signer.db");
+    copy_store(d, "copy-mark", "last-signed");
+    start_service(d);
+    sync_all(d);
+    assert_int_equal(n_due(d), 1); /* its log is shorter than it was */
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), E_STALE);
+    assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), E_STALE);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+    state_versions(d, 2);
+    assert_code(publish(d, fx_targets, err), 0); /* after it took over what it had forgotten */
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 3);
+    assert_int_equal(stored_version(d, "snapshot", TUF_SNAPSHOT), 3);
+}
+
 static int all_due(struct index_tx *tx, void *arg, struct error *err)
 {
     (void)arg;
@@ -708,6 +783,8 @@ int main(void)
         desk_test(restored_registry_follows_all_roots),
         desk_test(empty_registry_gets_the_whole_chain),
         desk_test(roots_that_do_not_lead_there_are_refused),
+        desk_test(put_back_index_catches_up),
+        desk_test(forgetful_service_is_shown),
         desk_test(nothing_stays_due),
         cmocka_unit_test(notary_is_named),
     };
