@@ -82,17 +82,50 @@ static int add_roots(struct trust_session *s, struct trust_files *f, struct erro
     return rc;
 }
 
-/* The search ends at the first role that vouches; a reader's policy may want others beside it. What
- * cannot be had is not needed by the search. */
+/* Whether the role is on the list already; if not, and there is room, it is now. */
+static bool is_new(const char *roles[MAX_FURTHER_ROLES], size_t *n, const char *role)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (strcmp(roles[i], role) == 0)
+            return false;
+    if (*n == MAX_FURTHER_ROLES)
+        return false;
+    roles[(*n)++] = role;
+    return true;
+}
+
+static void ask_bin(struct trust_session *s, const char *role, const struct tuf_bins *bins,
+                    const char *target)
+{
+    char name[TUF_BIN_NAME_MAX];
+    struct error why = ERROR_INIT;
+    uint64_t bin = 0;
+    if (tuf_bins_find(bins, target, &bin, &why))
+        return;
+    tuf_bins_name(bins, bin, name);
+    (void)!trust_need_role(&s->view, s->store, &s->source, name, role, &why);
+}
+
+/*
+ * The search ends at the first role that vouches; a reader's policy may want others beside it, and
+ * roles below them. So all that is delegated for the target goes along, level by level, and of
+ * split roles the bin that is responsible. What cannot be had, neither the search nor this user's
+ * own policy needs: both have passed.
+ */
 static void ask_further_roles(struct trust_session *s, const char *target)
 {
-    const struct tuf_metadata *top = tuf_trusted_targets(s->view.trusted, "targets");
+    const char *roles[MAX_FURTHER_ROLES] = {"targets"};
     struct error why = ERROR_INIT;
-    for (size_t i = 0, n = 0; i < tuf_targets_n_delegations(top) && n < MAX_FURTHER_ROLES; i++) {
-        const struct tuf_delegation *d = tuf_targets_delegation(top, i);
-        if (tuf_delegation_covers(d, target) && !tuf_trusted_targets(s->view.trusted, d->name)) {
-            n++;
-            (void)!trust_need_role(&s->view, s->store, &s->source, d->name, "targets", &why);
+    for (size_t i = 0, n = 1; i < n; i++) {
+        const struct tuf_metadata *m = tuf_trusted_targets(s->view.trusted, roles[i]);
+        if (!m)
+            continue;
+        if (tuf_targets_bins(m))
+            ask_bin(s, roles[i], tuf_targets_bins(m), target);
+        for (size_t k = 0; k < tuf_targets_n_delegations(m); k++) {
+            const struct tuf_delegation *d = tuf_targets_delegation(m, k);
+            if (tuf_delegation_covers(d, target) && is_new(roles, &n, d->name))
+                (void)!trust_need_role(&s->view, s->store, &s->source, d->name, roles[i], &why);
         }
     }
 }

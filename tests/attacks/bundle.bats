@@ -129,3 +129,83 @@ half_way() { ACCEPTED='root.json 1.json timestamp.json snapshot.json targets.jso
     run bulla verify "$BATS_TEST_TMPDIR/two"
     expect 0 '^root +version 2'
 }
+
+# bins PREFIX KEY: a jq filter that splits a role into two bins. bin NAME: which of them is responsible for a tag.
+bins() {
+    printf '.targets = {} | .delegations = {keys: {"%s": %s}, succinct_roles: {keyids: ["%s"], threshold: 1,
+        bit_length: 1, name_prefix: "%s"}}' "$(forge id "$2")" "$(forge key "$2")" "$(forge id "$2")" "$1"
+}
+bin() { echo $((0x$(printf %s "$1" | sha256sum | cut -c 1) / 8)); }
+
+@test "a bundle holds all that a reader's policy may ask for: roles below roles, and the bins of split ones" {
+    # What the search finds, and beside it three levels, the last one split.
+    sign_role security 1 ".targets = {} | $(delegate alice 'v*')"
+    sign_role alice 1 "$(bins bins seed:bins)"
+    for i in 0 1; do sign_role "bins-$i" 1 "$( (($(bin v1) == i)) || echo '.targets = {}')" seed:bins; done
+    sign_role releases 1
+    sign_role others 1
+    release 2 "$(delegate security '*') | $(delegate releases 'v*') | $(delegate others 'w*')"
+    export BULLA_HOME=$BATS_TEST_TMPDIR/saver
+    bulla save "$REF" -o "$BATS_TEST_TMPDIR/new"
+    for file in 1.security 1.alice "1.bins-$(bin v1)" 1.releases; do
+        tar -tf "$BATS_TEST_TMPDIR/new" "bulla/tuf/$file.json"
+    done
+    # What cannot vouch for this tag stays away.
+    run ! tar -tf "$BATS_TEST_TMPDIR/new" bulla/tuf/1.others.json
+    run ! tar -tf "$BATS_TEST_TMPDIR/new" "bulla/tuf/1.bins-$((1 - $(bin v1))).json"
+    # One bundle under different policies: whoever asks for more gets it, or is refused as online.
+    for rule in '["security/alice", "releases"]' '["security/alice"]' '["targets", "releases"]' \
+        "[{role: \"security/alice\", keys: [\"$(forge id seed:bins)\"]}]"; do
+        new_machine "signedBy: $rule"
+        run bulla verify "$BATS_TEST_TMPDIR/new"
+        expect 0 '^valid'
+    done
+    half_way
+    ACCEPTED+=' security.json alice.json releases.json bins-0.json bins-1.json others.json'
+    new_machine 'signedBy: ["others"]'
+    refused 1 "'others' to vouch for 'v1'; it is not delegated" bulla load "$BATS_TEST_TMPDIR/new"
+    new_machine "signedBy: [{role: \"security/alice\", keys: [\"$(forge id seed:alice)\"]}]"
+    refused 1 'policy pins keys' bulla load "$BATS_TEST_TMPDIR/new"
+    new_machine 'tags: {deny: ["v1"]}'
+    refused 1 "does not allow tag 'v1'" bulla load "$BATS_TEST_TMPDIR/new"
+    new_machine 'maxAge: "10m"'
+    refused 3 'policy allows 600' at +1h verify "$BATS_TEST_TMPDIR/new"
+    # A role that was taken out of the file: not to be known, and not "not signed".
+    mkdir "$BATS_TEST_TMPDIR/open"
+    tar -xf "$BATS_TEST_TMPDIR/new" -C "$BATS_TEST_TMPDIR/open"
+    rm "$BATS_TEST_TMPDIR/open/bulla/tuf/1.alice.json"
+    tar -C "$BATS_TEST_TMPDIR/open" --no-recursion -cf "$BATS_TEST_TMPDIR/less" \
+        -T <(tar -tf "$BATS_TEST_TMPDIR/new" | grep -v alice)
+    new_machine 'signedBy: ["security/alice"]'
+    refused 3 "role 'alice'.*the bundle has no" bulla verify "$BATS_TEST_TMPDIR/less"
+}
+
+@test "a bundle of a split collection, of an index, and of one whose child is banned later" {
+    [[ $(uname -m) == x86_64 ]] || skip "needs amd64"
+    index=$BATS_TEST_TMPDIR/index
+    jq -cn --arg digest "$DIGEST" --argjson size "$(stat -c %s "$BASE/manifests/$DIGEST")" '{schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.index.v1+json", manifests: [{digest: $digest, size: $size,
+        mediaType: "application/vnd.oci.image.manifest.v1+json", platform: {os: "linux", architecture: "amd64"}}]}' > "$index"
+    hex=$(sha256sum < "$index" | cut -d ' ' -f 1)
+    cp "$index" "$WWW/v2/$REPO/manifests/sha256:$hex"
+    entry=".targets.v1 = {length: $(stat -c %s "$index"), hashes: {sha256: \"$hex\"},
+        custom: {mediaType: \"application/vnd.oci.image.index.v1+json\"}}"
+    for i in 0 1; do sign_role "bins-$i" 1 "$( (($(bin v1) == i)) && echo "$entry" || echo '.targets = {}')" seed:bins; done
+    release 2 "$(bins bins seed:bins)"
+    export BULLA_HOME=$BATS_TEST_TMPDIR/saver
+    bulla save "$REF" -o "$BATS_TEST_TMPDIR/new"
+    release 3 "$(bins bins seed:bins) | .\"x-bulla-banned\" = [\"$DIGEST\"]"
+    run bulla save "$REF" -o "$BATS_TEST_TMPDIR/banned"
+    expect 1 "$DIGEST is banned"
+    [[ ! -e $BATS_TEST_TMPDIR/banned ]]
+    new_machine
+    run bulla load "$BATS_TEST_TMPDIR/new"
+    expect 0 '^loaded'
+    grep -q "^digest sha256:$hex" <<< "$output"
+    # Whoever has heard of the ban refuses the older bundle, whatever its own metadata says.
+    new_machine
+    run bulla verify "$REF"
+    expect 1 "$DIGEST is banned"
+    refused 1 "$DIGEST is banned" bulla load "$BATS_TEST_TMPDIR/new"
+    refused 1 "$DIGEST is banned" bulla verify "$BATS_TEST_TMPDIR/new"
+}
