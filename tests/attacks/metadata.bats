@@ -76,7 +76,7 @@ known() {
     sign_targets 3 . seed:targets seed:targets
     sign_snapshot 3
     sign_timestamp 3
-    refused 1 "signature|twice" bulla verify "$REF"
+    refused 1 "two signatures by key" bulla verify "$REF"
     # The same key behind an object with one member more, and so another id.
     alias=$(forge key seed:targets | jq -c '.note = "again"')
     id=$(forge id-of <<< "$alias")

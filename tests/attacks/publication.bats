@@ -103,7 +103,7 @@ still_good() {
     change targets . targets > /dev/null
     rejected 400 'signatures are valid' post -F "files=@$BATS_TEST_TMPDIR/root2;filename=root" targets "$BATS_TEST_TMPDIR/new"
     change targets . targets targets > /dev/null
-    rejected 400 'signature|twice' post -F "files=@$BATS_TEST_TMPDIR/root2;filename=root" targets "$BATS_TEST_TMPDIR/new"
+    rejected 400 'two signatures by key' post -F "files=@$BATS_TEST_TMPDIR/root2;filename=root" targets "$BATS_TEST_TMPDIR/new"
     still_good
 }
 
@@ -125,10 +125,16 @@ still_good() {
     run post root "$BATS_TEST_TMPDIR/new"
     [[ ${lines[-1]} == 200 ]] || { echo "$output"; false; }
     mine=".keys[\"$(forge id seed:thief)\"] = $(forge key seed:thief) | .roles.targets.keyids = [\"$(forge id seed:thief)\"]"
-    rejected 400 'signatures are valid' post root "$(change root "$mine" root)"
-    rejected 400 'signatures are valid' post root "$(change root "$mine | .roles.root.threshold = 1" root)"
-    rejected 400 'signatures are valid' post root "$(change root "$mine" seed:second seed:thief targets)"
-    rejected 400 'signature|twice' post root "$(change root "$mine" root root)"
+    old="current root's keys: 1 of 2 needed signatures"
+    rejected 400 "$old" post root "$(change root . root)"
+    rejected 400 "$old" post root "$(change root '.roles.root.threshold = 1' root)"
+    rejected 400 "$old" post root "$(change root "$mine" seed:second seed:thief targets)"
+    rejected 400 'two signatures by key' post root "$(change root . root root)"
+    # With targets of the thief's own.
+    change root "$mine | .roles.root.threshold = 1" root > /dev/null
+    mv "$BATS_TEST_TMPDIR/new" "$BATS_TEST_TMPDIR/root2"
+    change targets . seed:thief > /dev/null
+    rejected 400 "$old" post -F "files=@$BATS_TEST_TMPDIR/root2;filename=root" targets "$BATS_TEST_TMPDIR/new"
     change root '.roles.root.keyids = [.roles.root.keyids[0]] | .roles.root.threshold = 1' root seed:second > /dev/null
     run post root "$BATS_TEST_TMPDIR/new"
     [[ ${lines[-1]} == 200 ]] || { echo "$output"; false; }
