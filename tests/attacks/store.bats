@@ -57,6 +57,20 @@ END
     after_each_kill bash "$BATS_TEST_TMPDIR/lie"
 }
 
+@test "many at once: a store that another process holds is waited for, and then nothing is determined" {
+    bulla verify "$REF"
+    lock=$(find "$BULLA_HOME/trust/state" -name lock)
+    mkfifo "$BATS_TEST_TMPDIR/end"
+    flock "$lock" sh -c "echo held; read -r _ < '$BATS_TEST_TMPDIR/end'" > "$BATS_TEST_TMPDIR/held" 3>&- &
+    until grep -q held "$BATS_TEST_TMPDIR/held"; do sleep 0.05; done
+    # Half a minute of patience, on a faster clock.
+    refused 3 'locked by another process' faketime -f '+0 x40' bulla --cacert "$REGISTRY_CA" verify "$REF"
+    echo > "$BATS_TEST_TMPDIR/end"
+    wait
+    run bulla verify "$REF"
+    expect 0 '^valid'
+}
+
 @test "many at once: one collection, new releases meanwhile, no state goes back or breaks" {
     release 2
     bulla verify "$REF"

@@ -20,6 +20,7 @@ struct fixture {
     const struct bytes *lie_bytes;
     const char *late; /* this file is not there when it is asked for first */
     char log[MAX_LOG][64];
+    size_t max[MAX_LOG]; /* what each request would have taken */
     size_t n_log;
 };
 
@@ -57,6 +58,7 @@ static int get(struct trust_source *self, const char *name, size_t max, struct b
 {
     struct fixture *f = (struct fixture *)((char *)self - offsetof(struct fixture, source));
     assert_true(f->n_log < MAX_LOG);
+    f->max[f->n_log] = max;
     (void)snprintf(f->log[f->n_log++], sizeof f->log[0], "%s", name);
     if (f->down)
         return (fail)(err, f->down, "the network is down");
@@ -281,6 +283,8 @@ static void clock_behind_the_last_refresh_is_undetermined(void **state)
 
 static void root_rotation_is_followed_and_kept(void **state)
 {
+    static const char *const asked[] = {"2.root.json", "3.root.json", "4.root.json",
+                                        "timestamp.json"};
     struct fixture *f = *state;
     struct error e = ERROR_INIT;
     assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
@@ -290,9 +294,29 @@ static void root_rotation_is_followed_and_kept(void **state)
     toy_bump(&f->repo.roles[TUF_ROOT]);
     toy_publish(&f->repo);
     keep_root(f);
+    /* And one more root, in the same refresh. */
+    toy_bump(&f->repo.roles[TUF_ROOT]);
+    toy_publish(&f->repo);
+    keep_root(f);
     assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
+    assert_true(f->n_log >= 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(f->log[i], asked[i]);
     assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
-    assert_string_equal(f->log[0], "3.root.json");
+    assert_string_equal(f->log[0], "4.root.json");
+}
+
+/* C12, C18, C25: nobody can make a client take more than was signed, or than the limit. */
+static void requests_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct error e = ERROR_INIT;
+    assert_int_equal(refresh_at(f, TOY_NOW, NULL, &e), OK);
+    assert_int_equal(f->n_log, 4);
+    assert_int_equal(f->max[0], TUF_MAX_ROOT_BYTES);
+    assert_int_equal(f->max[1], TUF_MAX_TIMESTAMP_BYTES);
+    assert_int_equal(f->max[2], f->repo.roles[TUF_SNAPSHOT].file.len);
+    assert_int_equal(f->max[3], f->repo.roles[TUF_TARGETS].file.len);
 }
 
 /* The first question for the next root was answered before it was published, the one for the
@@ -446,6 +470,7 @@ int main(void)
         CASE(clock_behind_the_last_refresh_is_undetermined),
         CASE(root_between_two_answers),
         CASE(root_rotation_is_followed_and_kept),
+        CASE(requests_are_bounded),
         CASE(root_of_another_signer_is_refused_and_not_stored),
         CASE(no_metadata_is_undetermined),
         CASE(damaged_store_files_do_not_lock_the_user_out),
