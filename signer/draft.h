@@ -85,7 +85,7 @@ int draft_has_gone(struct draft *d, const char *role, bool *out, struct error *e
 /* When a file of this type expires that is signed now. */
 int64_t draft_expiry(const struct draft *d, enum tuf_type type);
 /* Visits every role that can be reached, delegators first. A large collection has thousands of
- * bins, each a file to fetch: say which are wanted. */
+ * bins, each a file to fetch: say which are wanted. E_LIMIT: more than 8192 names. */
 struct draft_walk {
     /* 0, or a code that ends the walk. metadata is NULL for roles that nobody has signed yet. */
     int (*visit)(void *context, const char *role, const char *delegator,

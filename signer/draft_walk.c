@@ -21,6 +21,10 @@ int draft_fetch(struct draft *d, const char *role, const char *delegator,
     return rc;
 }
 
+/* A registry takes 4096 roles that are signed (tuf_accept); the names of others cost whoever writes
+ * them a few bytes each. */
+#define WALK_MAX_ROLES 8192u
+
 struct walk_step {
     const char *role, *delegator; /* borrowed from the view */
 };
@@ -40,6 +44,8 @@ static int walk_add(struct walk *w, const char *role, const char *delegator, str
     for (size_t i = 0; i < w->n; i++)
         if (strcmp(w->steps[i].role, role) == 0)
             return OK;
+    if (w->n == WALK_MAX_ROLES)
+        return fail(err, E_LIMIT, "more than %u roles are delegated", WALK_MAX_ROLES);
     if (w->n == w->cap) {
         size_t cap = w->cap ? 2 * w->cap : 64;
         struct walk_step *steps = reallocarray(w->steps, cap, sizeof *steps);

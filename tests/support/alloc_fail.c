@@ -15,6 +15,7 @@
 void *malloc(size_t size);
 void *calloc(size_t n, size_t size);
 void *realloc(void *pointer, size_t size);
+void *reallocarray(void *pointer, size_t n, size_t size);
 
 /* These run before a sanitizer's runtime is set up. */
 #define RAW __attribute__((no_sanitize("address", "undefined")))
@@ -85,6 +86,17 @@ RAW void *realloc(void *pointer, size_t size)
     if (!real)
         return early(size);
     return fails_now() ? NULL : real(pointer, size);
+}
+
+/* libc's own would call its realloc past the one above. */
+RAW void *reallocarray(void *pointer, size_t n, size_t size)
+{
+    size_t all = 0;
+    if (__builtin_mul_overflow(n, size, &all)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(pointer, all);
 }
 
 void alloc_fail_at(long n)

@@ -1,6 +1,6 @@
 /*
  * Makes the n-th allocation of the calling thread fail, in this program and the shared libraries it
- * uses: malloc, calloc, realloc, and with them strdup, vasprintf and their like.
+ * uses: malloc, calloc, realloc, reallocarray, and with them strdup, vasprintf and their like.
  */
 #ifndef BULLA_TESTS_SUPPORT_ALLOC_FAIL_H
 #define BULLA_TESTS_SUPPORT_ALLOC_FAIL_H
