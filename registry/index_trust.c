@@ -118,13 +118,19 @@ static int64_t expires_of(const struct bytes *data)
     return text && clock_parse(text, &expires, NULL) == 0 ? expires : 0;
 }
 
+int index_trust_retire_role(struct index_tx *tx, int64_t repository, const char *role,
+                            struct error *err)
+{
+    return index_change(tx,
+                        "UPDATE trust_file SET current = 0"
+                        " WHERE repository = ?1 AND role = ?2 AND current = 1",
+                        NULL, err, "it", repository, role);
+}
+
 int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, int64_t version,
                     const struct bytes *data, struct error *err)
 {
-    int rc = index_change(tx,
-                          "UPDATE trust_file SET current = 0"
-                          " WHERE repository = ?1 AND role = ?2 AND current = 1",
-                          NULL, err, "it", repository, role);
+    int rc = index_trust_retire_role(tx, repository, role, err);
     if (rc != 0)
         return rc;
     return index_change(tx,

@@ -33,6 +33,9 @@ int index_trust_put(struct index_tx *tx, int64_t repository, const char *role, i
                     const struct bytes *data, struct error *err) MUST_CHECK;
 /* No role is in force any more; index_trust_put follows for those that are. */
 int index_trust_retire(struct index_tx *tx, int64_t repository, struct error *err) MUST_CHECK;
+/* The role has no file in force any more. */
+int index_trust_retire_role(struct index_tx *tx, int64_t repository, const char *role,
+                            struct error *err) MUST_CHECK;
 /* When the timestamp in force was issued and expires, seconds since 1970. */
 int index_trust_set_timestamp(struct index_tx *tx, int64_t repository, int64_t issued_s,
                               int64_t expires_s, struct error *err) MUST_CHECK;

@@ -128,13 +128,14 @@ static int check_rules(struct index_tx *tx, const struct publication *p,
 /* A set that is older than what is here (the service came back from a copy) is not stored: then
  * nobody will be served this change, whatever the service says. */
 static int check_stored(struct index_tx *tx, const struct publication *p,
-                        const struct signer_set_file *file, struct error *err)
+                        const struct signer_set_file *file, const struct tuf_file *change,
+                        struct error *err)
 {
     CLEANUP(bytes_done) struct bytes stored = BYTES_INIT;
     int rc = index_trust_find(tx, p->repository, file->role, file->version, &stored, err);
     if (rc != 0 && rc != E_NOTFOUND)
         return rc;
-    if (rc == 0 && bytes_equal(stored.data, stored.len, file->data.data, file->data.len))
+    if (rc == 0 && bytes_equal(stored.data, stored.len, change->data, change->len))
         return 0;
     return fail(err, E_CONFLICT,
                 "'%s' was signed but not published: the signing service is behind the registry",
@@ -149,9 +150,10 @@ static int check_answer(struct index_tx *tx, const struct publication *p,
     for (size_t i = 0; rc == 0 && i < p->n_changes; i++) {
         const struct tuf_file *change = &p->changes[i];
         const struct signer_set_file *file = trust_set_find(set, change->role);
-        if (!file || !bytes_equal(file->data.data, file->data.len, change->data, change->len))
+        if (!file || (file->data.len &&
+                      !bytes_equal(file->data.data, file->data.len, change->data, change->len)))
             return fail(err, E_CONFLICT, "'%s' was replaced meanwhile", change->role);
-        rc = check_stored(tx, p, file, err);
+        rc = check_stored(tx, p, file, change, err);
     }
     return rc;
 }
@@ -170,19 +172,92 @@ static int fetch_roots(struct registry *r, const char *repository, const struct 
     return rc == 0 && gap ? signer_link_roots(r->signer, repository, since, roots, err) : rc;
 }
 
-static int store_set(struct registry *r, const char *repository, const struct signer_set *set,
+/* The changes are those files of the set that the registry has, and the index has not: where the
+ * new snapshot names these very bytes. What is left open, complete_set asks for. */
+static int fill_in_changes(const struct publication *p, struct signer_set *set, struct error *err)
+{
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *snapshot = NULL;
+    const struct signer_set_file *made = trust_set_find(set, "snapshot");
+    int rc = made
+                 ? tuf_metadata_parse(TUF_SNAPSHOT, made->data.data, made->data.len, &snapshot, err)
+                 : fail(err, E_PROTOCOL, "the signing service sent an incomplete set");
+    for (size_t i = 0; rc == 0 && i < p->n_changes; i++) {
+        const struct tuf_file *change = &p->changes[i];
+        const struct tuf_meta *meta = tuf_snapshot_find(snapshot, change->role);
+        for (size_t k = 0; rc == 0 && meta && k < set->n_files; k++) {
+            struct signer_set_file *file = &set->files[k];
+            if (file->data.len == 0 && strcmp(file->role, change->role) == 0 &&
+                tuf_meta_check(meta, change->data, change->len, true, NULL) == 0)
+                rc = bytes_append(&file->data, change->data, change->len, err);
+        }
+    }
+    return rc;
+}
+
+static int missing_files(struct registry *r, const char *repository, const struct signer_set *set,
+                         const char ***names, size_t *n, struct error *err)
+{
+    struct index_tx *tx = NULL;
+    int rc = index_read_begin(r->index, &tx, err);
+    if (rc == 0)
+        rc = trust_set_missing(tx, repository, set, names, n, err);
+    index_read_end(r->index, tx);
+    return rc;
+}
+
+/* Moves content into the set's own files of the same version; *moved: whether any was. */
+static void move_content(struct signer_set *from, struct signer_set *set, bool *moved)
+{
+    for (size_t i = 0; i < from->n_files; i++)
+        for (size_t k = 0; k < set->n_files; k++)
+            if (set->files[k].data.len == 0 && from->files[i].data.len &&
+                set->files[k].version == from->files[i].version &&
+                strcmp(set->files[k].role, from->files[i].role) == 0) {
+                set->files[k].data = bytes_take(&from->files[i].data);
+                *moved = true;
+            }
+}
+
+/* Asks for what the service left out and is not here: nothing, but where this registry comes from a
+ * copy, or two publications overtook each other. */
+static int complete_set(struct registry *r, const char *repository, struct signer_set *set,
+                        struct error *err)
+{
+    for (;;) {
+        CLEANUP(cleanup_free) const char **names = NULL;
+        CLEANUP(signer_set_done) struct signer_set more = {NULL, 0};
+        size_t n = 0;
+        bool moved = false;
+        int rc = missing_files(r, repository, set, &names, &n, err);
+        if (rc != 0 || n == 0)
+            return rc;
+        rc = signer_link_files(r->signer, repository, names,
+                               n < TUF_MAX_CHANGES ? n : TUF_MAX_CHANGES, &more, err);
+        if (rc != 0)
+            return rc;
+        move_content(&more, set, &moved);
+        if (!moved)
+            return fail(err, E_CONFLICT, "'%s' was replaced meanwhile", names[0]);
+    }
+}
+
+static int store_set(struct registry *r, const char *repository, struct signer_set *set,
                      struct error *err)
 {
     CLEANUP(signer_set_done) struct signer_set roots = {NULL, 0};
-    int rc = fetch_roots(r, repository, set, &roots, err);
+    int rc = complete_set(r, repository, set, err);
+    if (rc == 0)
+        rc = fetch_roots(r, repository, set, &roots, err);
     return rc == 0 ? trust_set_store(r->index, repository, set, &roots, err) : rc;
 }
 
-static int finish(struct registry *r, const struct publication *p, const struct signer_set *set,
+static int finish(struct registry *r, const struct publication *p, struct signer_set *set,
                   struct error *err)
 {
     struct index_tx *tx = NULL;
-    int rc = store_set(r, p->repository, set, err);
+    int rc = fill_in_changes(p, set, err);
+    if (rc == 0)
+        rc = store_set(r, p->repository, set, err);
     if (rc == 0)
         rc = index_read_begin(r->index, &tx, err);
     if (rc == 0)

@@ -16,13 +16,70 @@ const struct signer_set_file *trust_set_find(const struct signer_set *set, const
     return NULL;
 }
 
+/* What the registry has, without the bytes of it. */
+struct in_force {
+    struct index_trust_file *files; /* by name */
+    size_t n;
+    struct tuf_metadata *snapshot; /* NULL: none */
+};
+
+static void in_force_done(struct in_force *f)
+{
+    index_trust_files_free(f->files, f->n);
+    tuf_metadata_free(f->snapshot);
+    *f = (struct in_force){.files = NULL};
+}
+
+static int in_force_read(struct index_tx *tx, const char *repository, struct in_force *f,
+                         struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes snapshot = BYTES_INIT;
+    in_force_done(f);
+    int rc = index_trust_names(tx, repository, &f->files, &f->n, err);
+    if (rc == 0)
+        rc = index_trust_find(tx, repository, "snapshot", 0, &snapshot, err);
+    if (rc == 0)
+        rc = tuf_metadata_parse(TUF_SNAPSHOT, snapshot.data, snapshot.len, &f->snapshot, err);
+    return rc == E_NOTFOUND ? 0 : rc;
+}
+
+static int compare_role(const void *role, const void *file)
+{
+    return strcmp(role, ((const struct index_trust_file *)file)->role);
+}
+
+static bool same_meta(const struct tuf_meta *a, const struct tuf_meta *b)
+{
+    return a->version == b->version && a->length == b->length && a->length >= 0 &&
+           digest_equal(&a->sha256, &b->sha256) && a->sha256.alg == DIGEST_SHA256;
+}
+
+/*
+ * The role's file is here and nothing has to be done for it. `next` is the entry of the snapshot to
+ * come. What is in force here was checked against the snapshot in force when both were stored, and
+ * equal entries name equal bytes: length and SHA-256 are in them.
+ */
+static bool stays(const struct in_force *f, const char *role, const struct tuf_meta *next)
+{
+    const struct tuf_meta *now = f->snapshot ? tuf_snapshot_find(f->snapshot, role) : NULL;
+    const struct index_trust_file *file =
+        f->n ? bsearch(role, f->files, f->n, sizeof *f->files, compare_role) : NULL;
+    return now && next && file && file->version == next->version && same_meta(now, next);
+}
+
 struct storing {
     const char *repository;
     const struct signer_set *set, *roots;
     const struct signer_set_file *root, *snapshot, *timestamp;
     bool online_keys_changed; /* by a root after the stored one */
     int64_t id;
+    struct in_force here;
 };
+
+static void storing_done(struct storing *s)
+{
+    in_force_done(&s->here);
+}
 
 static bool is_targets_role(const char *role)
 {
@@ -75,47 +132,96 @@ static int trust_root(struct index_tx *tx, struct storing *s, struct tuf_trusted
     return rc == 0 ? follow_roots(s, *out, err) : rc;
 }
 
-static int is_delegated(const struct storing *s, const char *role, bool *out, struct error *err)
+/* All roles that delegate or might: what targets leads to but for bins, which cannot. */
+struct delegators {
+    struct tuf_metadata **items;
+    const struct signer_set_file **files; /* of the same number, borrowed */
+    size_t n;
+};
+
+static void delegators_done(struct delegators *d)
 {
-    *out = false;
-    for (size_t i = 0; !*out && i < s->set->n_files; i++) {
-        const struct signer_set_file *file = &s->set->files[i];
-        CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
-        if (!is_targets_role(file->role))
-            continue;
-        int rc = tuf_metadata_parse(TUF_TARGETS, file->data.data, file->data.len, &m, err);
-        if (rc != 0)
-            return rc;
-        *out = tuf_targets_authority(m, role) != NULL;
-    }
-    return 0;
+    for (size_t i = 0; i < d->n; i++)
+        tuf_metadata_free(d->items[i]);
+    free(d->items);
+    free(d->files);
+}
+
+static int add_delegator(struct index_tx *tx, const struct storing *s, const char *role,
+                         struct delegators *d, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes read = BYTES_INIT;
+    const struct signer_set_file *file = trust_set_find(s->set, role);
+    for (size_t i = 0; i < d->n; i++)
+        if (d->files[i] == file)
+            return 0;
+    if (!file)
+        return 0; /* not signed yet */
+    int rc = file->data.len ? 0 : index_trust_find(tx, s->repository, role, 0, &read, err);
+    const struct bytes *data = file->data.len ? &file->data : &read;
+    if (rc == 0)
+        rc = tuf_metadata_parse(TUF_TARGETS, data->data, data->len, &d->items[d->n], err);
+    if (rc == 0)
+        d->files[d->n++] = file;
+    return rc;
+}
+
+static int find_delegators(struct index_tx *tx, const struct storing *s, struct delegators *d,
+                           struct error *err)
+{
+    d->items = calloc(s->set->n_files + 1, sizeof *d->items);
+    d->files = calloc(s->set->n_files + 1, sizeof *d->files);
+    int rc = d->items && d->files ? add_delegator(tx, s, "targets", d, err) : fail_nomem(err);
+    for (size_t i = 0; rc == 0 && i < d->n; i++)
+        for (size_t k = 0; rc == 0 && k < tuf_targets_n_delegations(d->items[i]); k++)
+            rc = add_delegator(tx, s, tuf_targets_delegation(d->items[i], k)->name, d, err);
+    return rc;
+}
+
+static bool is_delegated(const struct delegators *d, const char *role)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (tuf_targets_authority(d->items[i], role))
+            return true;
+    return false;
 }
 
 /* Names never leave a snapshot (TUF 5.5.5): roles that nobody delegates to any more stay in it
  * without a file. Any other must be here. */
-static int check_absent(const struct storing *s, const struct tuf_metadata *snapshot,
-                        struct error *err)
+static int check_absent(struct index_tx *tx, const struct storing *s,
+                        const struct tuf_metadata *snapshot, struct error *err)
 {
-    int rc = 0;
+    CLEANUP(delegators_done) struct delegators d = {.items = NULL};
+    int rc = find_delegators(tx, s, &d, err);
     for (size_t i = 0; rc == 0 && i < tuf_snapshot_count(snapshot); i++) {
         const char *role = NULL;
-        bool needed = false;
         (void)tuf_snapshot_at(snapshot, i, &role);
-        if (trust_set_find(s->set, role))
-            continue;
-        needed = strcmp(role, "targets") == 0;
-        if (!needed)
-            rc = is_delegated(s, role, &needed, err);
-        if (rc == 0 && needed)
+        if (!trust_set_find(s->set, role) &&
+            (strcmp(role, "targets") == 0 || is_delegated(&d, role)))
             return fail(err, E_ROLLBACK, "the snapshot names role '%s', which is not in the set",
                         role);
     }
     return rc;
 }
 
+static int check_file(const struct storing *s, const struct signer_set_file *file,
+                      const struct tuf_meta *meta, struct error *err)
+{
+    if (!meta || meta->version != file->version)
+        return fail(err, E_ROLLBACK, "the snapshot does not name '%s'", file->role);
+    if (file->data.len)
+        return wrap(err, tuf_meta_check(meta, file->data.data, file->data.len, true, err), "'%s'",
+                    file->role);
+    return stays(&s->here, file->role, meta)
+               ? 0
+               : fail(err, E_CONFLICT, "'%s' came without content and is not here: try again",
+                      file->role);
+}
+
 /* Every file is the one the snapshot names, and none is missing or too many. Expiry of targets is
  * not looked at: an expired collection still needs fresh timestamps to be repaired. */
-static int check_roles(const struct storing *s, const struct tuf_trusted *t, struct error *err)
+static int check_roles(struct index_tx *tx, const struct storing *s, const struct tuf_trusted *t,
+                       struct error *err)
 {
     const struct tuf_metadata *snapshot = tuf_trusted_snapshot(t);
     size_t n = 0;
@@ -123,15 +229,12 @@ static int check_roles(const struct storing *s, const struct tuf_trusted *t, str
         const struct signer_set_file *file = &s->set->files[i];
         if (!is_targets_role(file->role))
             continue;
-        const struct tuf_meta *meta = tuf_snapshot_find(snapshot, file->role);
-        if (!meta || meta->version != file->version)
-            return fail(err, E_ROLLBACK, "the snapshot does not name '%s'", file->role);
-        int rc = tuf_meta_check(meta, file->data.data, file->data.len, true, err);
+        int rc = check_file(s, file, tuf_snapshot_find(snapshot, file->role), err);
         if (rc != 0)
-            return wrap(err, rc, "'%s'", file->role);
+            return rc;
         n++;
     }
-    return n == tuf_snapshot_count(snapshot) ? 0 : check_absent(s, snapshot, err);
+    return n == tuf_snapshot_count(snapshot) ? 0 : check_absent(tx, s, snapshot, err);
 }
 
 /* What is published protects itself: a service restored from a copy may hold an older snapshot
@@ -168,7 +271,9 @@ static int verify(struct index_tx *tx, struct storing *s, struct error *err)
                                           &changed, err);
     if (rc == 0)
         rc = tuf_trusted_update_snapshot(t, s->snapshot->data.data, s->snapshot->data.len, err);
-    return rc == 0 ? check_roles(s, t, err) : rc;
+    if (rc == 0)
+        rc = in_force_read(tx, s->repository, &s->here, err);
+    return rc == 0 ? check_roles(tx, s, t, err) : rc;
 }
 
 /* --- storing --- */
@@ -292,20 +397,25 @@ static int store_roots(struct index_tx *tx, const struct storing *s, struct erro
     return rc;
 }
 
+/* Of a large collection most stays as it is: check_file saw to that where there is no content. */
+static int store_file(struct index_tx *tx, const struct storing *s,
+                      const struct signer_set_file *file, struct error *err)
+{
+    const struct place at = {s->repository, file->role, s->id};
+    if (file->data.len == 0)
+        return 0;
+    int rc = is_targets_role(file->role) ? store_targets(tx, &at, &file->data, err) : 0;
+    return rc == 0 ? index_trust_put(tx, s->id, file->role, file->version, &file->data, err) : rc;
+}
+
 static int store_files(struct index_tx *tx, const struct storing *s, struct error *err)
 {
     int rc = store_roots(tx, s, err);
     for (size_t i = 0; rc == 0 && i < s->set->n_files; i++)
-        if (is_targets_role(s->set->files[i].role)) {
-            const struct place at = {s->repository, s->set->files[i].role, s->id};
-            rc = store_targets(tx, &at, &s->set->files[i].data, err);
-        }
-    if (rc == 0)
-        rc = index_trust_retire(tx, s->id, err);
-    for (size_t i = 0; rc == 0 && i < s->set->n_files; i++) {
-        const struct signer_set_file *file = &s->set->files[i];
-        rc = index_trust_put(tx, s->id, file->role, file->version, &file->data, err);
-    }
+        rc = store_file(tx, s, &s->set->files[i], err);
+    for (size_t i = 0; rc == 0 && i < s->here.n; i++)
+        if (!trust_set_find(s->set, s->here.files[i].role))
+            rc = index_trust_retire_role(tx, s->id, s->here.files[i].role, err);
     if (rc == 0)
         rc = index_trust_targets_prune(tx, s->id, err);
     return rc == 0 ? store_timestamp_life(tx, s, err) : rc;
@@ -352,9 +462,36 @@ int trust_set_gap(struct index_tx *tx, const char *repository, const struct sign
     return 0;
 }
 
+int trust_set_missing(struct index_tx *tx, const char *repository, const struct signer_set *set,
+                      const char ***names, size_t *n, struct error *err)
+{
+    CLEANUP(in_force_done) struct in_force here = {.files = NULL};
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *next = NULL;
+    const struct signer_set_file *snapshot = trust_set_find(set, "snapshot");
+    int rc = snapshot ? tuf_metadata_parse(TUF_SNAPSHOT, snapshot->data.data, snapshot->data.len,
+                                           &next, err)
+                      : fail(err, E_PROTOCOL, "the signing service sent a set without snapshot");
+    if (rc == 0)
+        rc = in_force_read(tx, repository, &here, err);
+    if (rc != 0)
+        return rc;
+    const char **list = calloc(set->n_files + 1, sizeof *list);
+    if (!list)
+        return fail_nomem(err);
+    *n = 0;
+    for (size_t i = 0; i < set->n_files; i++) {
+        const char *role = set->files[i].role;
+        if (set->files[i].data.len == 0 && !stays(&here, role, tuf_snapshot_find(next, role)))
+            list[(*n)++] = role;
+    }
+    *names = list;
+    return 0;
+}
+
 int trust_set_store(struct index *index, const char *repository, const struct signer_set *set,
                     const struct signer_set *roots, struct error *err)
 {
+    CLEANUP(storing_done)
     struct storing s = {.repository = repository,
                         .set = set,
                         .roots = roots,

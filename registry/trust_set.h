@@ -19,8 +19,18 @@ int trust_set_gap(struct index_tx *tx, const char *repository, const struct sign
                   int64_t *since, bool *gap, struct error *err) MUST_CHECK;
 
 /*
+ * Names of the set's files that came without content and are not here as its snapshot names them:
+ * the service leaves out what it thinks is here. Borrowed from the set; the caller frees the list
+ * (NULL: none).
+ */
+int trust_set_missing(struct index_tx *tx, const char *repository, const struct signer_set *set,
+                      const char ***names, size_t *n, struct error *err) MUST_CHECK;
+
+/*
  * Verifies the set for `collection` (= repository) and stores it, unless what is stored is as new
  * or newer: publications that overtake each other on the way from the service end the same.
+ * Files without content must be in force here, as the snapshots in force and to come both name them
+ * (E_CONFLICT); they are neither read nor written.
  * roots (NULL: none) lead from the stored root to the set's; they are stored, too.
  * E_SIGNATURE, E_BINDING, E_EXPIRED, E_DIGEST, E_ROLLBACK (does not follow from the stored root):
  * the service and this registry do not belong together.

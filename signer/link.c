@@ -245,6 +245,23 @@ int signer_link_refresh(const struct signer_link *link, const char *collection,
     return rc ? rc : ask_set(link, &request, out, err);
 }
 
+int signer_link_files(const struct signer_link *link, const char *collection,
+                      const char *const *names, size_t n, struct signer_set *out, struct error *err)
+{
+    struct protocol_request request;
+    int rc = request_init(PROTOCOL_FILES, collection, &request, err);
+    if (rc)
+        return rc;
+    CLEANUP(cleanup_free) struct tuf_file *list = calloc(n ? n : 1, sizeof *list);
+    if (!list)
+        return fail_nomem(err);
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct tuf_file){.role = names[i], .data = ""};
+    request.changes = list;
+    request.n_changes = n;
+    return ask_set(link, &request, out, err);
+}
+
 int signer_link_roots(const struct signer_link *link, const char *collection, int64_t since,
                       struct signer_set *out, struct error *err)
 {

@@ -52,15 +52,22 @@ struct signer_set {
 void signer_set_done(struct signer_set *set);
 
 /* Asks the service to take `changes` on top of what it signed last and to sign the new snapshot and
- * timestamp. *out receives all files in force afterwards. The same changes again give the same
- * bytes. Codes of tuf_accept, E_NETWORK, E_BUSY. */
+ * timestamp. *out receives all files in force afterwards, of which root, snapshot and timestamp
+ * have their content; the others are those that the snapshot names (signer_link_files). The same
+ * changes again give the same bytes. Codes of tuf_accept, E_NETWORK, E_BUSY. */
 int signer_link_publish(const struct signer_link *link, const char *collection,
                         const struct tuf_file *changes, size_t n, struct signer_set *out,
                         struct error *err) MUST_CHECK;
-/* The current set, with a timestamp that has at least half its life left (signed anew if needed).
- * E_NOTFOUND: the service knows no such collection. */
+/* The current set, as of signer_link_publish, with a timestamp that has at least half its life left
+ * (signed anew if needed). E_NOTFOUND: the service knows no such collection. */
 int signer_link_refresh(const struct signer_link *link, const char *collection,
                         struct signer_set *out, struct error *err) MUST_CHECK;
+
+/* Content of files in force, as many of the n named as fit one answer, in their order; those that
+ * are not in force are left out. E_NOTFOUND: it knows no such collection. */
+int signer_link_files(const struct signer_link *link, const char *collection,
+                      const char *const *names, size_t n, struct signer_set *out,
+                      struct error *err) MUST_CHECK;
 
 /* The collection's roots after version `since`, in order, as many as fit one answer; none where
  * there is no newer one. The service verified each against the one before. Roots from before it

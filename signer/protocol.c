@@ -75,6 +75,11 @@ static int put_changes(const struct protocol_request *request, struct bytes *out
     return rc;
 }
 
+static bool has_changes(enum protocol_kind kind)
+{
+    return kind == PROTOCOL_PUBLISH || kind == PROTOCOL_SHOW || kind == PROTOCOL_FILES;
+}
+
 static bool is_key_kind(enum protocol_kind kind)
 {
     return kind == PROTOCOL_KEY || kind == PROTOCOL_NEW_KEY;
@@ -91,7 +96,7 @@ int protocol_write_request(const struct protocol_request *request, struct bytes 
         rc = put_number(&payload, (uint64_t)request->role, 1, err);
     if (!rc && request->kind == PROTOCOL_NEW_KEY)
         rc = put_number(&payload, request->another, 1, err);
-    if (!rc && (request->kind == PROTOCOL_PUBLISH || request->kind == PROTOCOL_SHOW))
+    if (!rc && has_changes(request->kind))
         rc = put_changes(request, &payload, err);
     if (!rc && (request->kind == PROTOCOL_ROOTS || request->kind == PROTOCOL_CHANGED))
         rc = put_number(&payload, (uint64_t)request->since, 8, err);
@@ -132,6 +137,15 @@ int protocol_write_object(enum protocol_kind kind, const struct bytes *json, str
     return rc ? rc : put_frame(out, &payload, err);
 }
 
+/* The rest of a large collection stays as it is, and where it is. */
+static bool goes_along(enum protocol_kind kind, const char *role)
+{
+    return (kind != PROTOCOL_PUBLISH && kind != PROTOCOL_REFRESH) ||
+           strcmp(role, tuf_type_name(TUF_ROOT)) == 0 ||
+           strcmp(role, tuf_type_name(TUF_SNAPSHOT)) == 0 ||
+           strcmp(role, tuf_type_name(TUF_TIMESTAMP)) == 0;
+}
+
 int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, struct bytes *out,
                        struct error *err)
 {
@@ -148,7 +162,8 @@ int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, st
         if (!rc)
             rc = put_number(&payload, (uint64_t)file->version, 8, err);
         if (!rc)
-            rc = put_field(&payload, 4, file->data.data, file->data.len, err);
+            rc = put_field(&payload, 4, file->data.data,
+                           goes_along(kind, file->role) ? file->data.len : 0, err);
     }
     return rc ? rc : put_frame(out, &payload, err);
 }
@@ -331,7 +346,7 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
     if (rc)
         return rc;
     bool whole = kind == PROTOCOL_STATUS || kind == PROTOCOL_CHANGED;
-    if (!whole && kind != PROTOCOL_SHOW && (kind < PROTOCOL_KEY || kind > PROTOCOL_NEW_KEY))
+    if (!whole && kind != PROTOCOL_SHOW && (kind < PROTOCOL_KEY || kind > PROTOCOL_FILES))
         return fail(err, E_PROTOCOL, "unknown kind of request");
     out->kind = (enum protocol_kind)kind;
     rc = take_text(c, 2, out->collection, sizeof out->collection, err);
@@ -344,7 +359,7 @@ static int read_request(struct cursor *c, struct protocol_request *out, struct e
         rc = read_key_role(c, out, err);
     else if (kind == PROTOCOL_NEW_KEY)
         rc = read_new_key(c, out, err);
-    else if (kind == PROTOCOL_PUBLISH || kind == PROTOCOL_SHOW)
+    else if (has_changes(out->kind))
         rc = read_changes(c, out, err);
     else if (kind == PROTOCOL_ROOTS || kind == PROTOCOL_CHANGED)
         rc = read_since(c, out, err);

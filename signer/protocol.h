@@ -11,13 +11,16 @@
  *              REFRESH: nothing
  *              ROOTS: u64 version
  *              NEW_KEY: u8 role, u8 1 (another one than the last) or 0
+ *              FILES: as PUBLISH, without content
  *              STATUS: nothing, of no collection (text "")
  *              CHANGED: u64 number, of no collection
  *              SHOW: as PUBLISH, any role
  *     answer:  u8 0 (done), u8 kind of the request, then
  *              KEY, NEW_KEY: u32-bytes TUF key object
  *              STATUS, CHANGED, SHOW: u32-bytes JSON object (link.h says what is in it)
- *              others: u16 number of files, each u8-text role, u64 version, u32-bytes content
+ *              others: u16 number of files, each u8-text role, u64 version, u32-bytes content;
+ *              PUBLISH, REFRESH: all files in force, and content of root, snapshot and timestamp
+ *              only: the snapshot says which the others are, and the registry has most of them
  *          or  u8 1 (failed), u16 number of enum error_code without its sign, u16-text message
  *
  * The functions do no I/O and keep no state. Both sides come from one build; the magic changes when
@@ -39,6 +42,7 @@ enum protocol_kind {
     PROTOCOL_REFRESH = 3,
     PROTOCOL_ROOTS = 4,
     PROTOCOL_NEW_KEY = 5,
+    PROTOCOL_FILES = 6,
     /* About the service's memory. Nothing here changes what it remembers but SHOW, which can only
      * bring back what an admin stated on the service's own machine. */
     PROTOCOL_STATUS = 16,
@@ -52,7 +56,7 @@ struct protocol_request {
     enum tuf_type role;       /* KEY, NEW_KEY: TUF_SNAPSHOT or TUF_TIMESTAMP */
     bool another;             /* NEW_KEY: not the one made before */
     int64_t since;            /* ROOTS: the last version that is known; CHANGED: number; 0: none */
-    struct tuf_file *changes; /* PUBLISH, SHOW: content is borrowed from the message */
+    struct tuf_file *changes; /* PUBLISH, SHOW: content borrowed from the message; FILES: names */
     size_t n_changes;
     char (*names)[TUF_MAX_ROLE_NAME + 1]; /* what changes[].role point at after reading */
 };
@@ -81,6 +85,9 @@ int protocol_write_object(enum protocol_kind kind, const struct bytes *json, str
                           struct error *err) MUST_CHECK;
 int protocol_write_set(enum protocol_kind kind, const struct signer_set *set, struct bytes *out,
                        struct error *err) MUST_CHECK;
+
+/* How much content one answer to FILES carries, but for the last file. */
+#define PROTOCOL_FILES_BYTES (16u << 20)
 
 /* A failure told by the peer becomes this call's failure, with its code and message. What is not an
  * answer to this kind of request is E_PROTOCOL. Outputs are copies owned by the caller. */

@@ -67,7 +67,8 @@ static int may_make(struct service *service, const char *name, struct error *err
     if (!rc)
         rc = service_memory_status(service_store_db(service->store), &status, err);
     if (!rc && status.n_collections >= SERVICE_MAX_COLLECTIONS)
-        return fail(err, E_LIMIT, "the signing service has keys for %u collections and makes no more",
+        return fail(err, E_LIMIT,
+                    "the signing service has keys for %u collections and makes no more",
                     SERVICE_MAX_COLLECTIONS);
     return rc;
 }
@@ -226,8 +227,8 @@ static int sign_and_save(struct service *service, const struct service_sign *s, 
     service->stats.snapshots += snapshot;
     service->stats.timestamps++;
     log_info("collection '%s': signed snapshot %lld, timestamp %lld", s->next->name,
-                 (long long)service_set_find(&s->next->set, "snapshot")->version,
-                 (long long)service_set_find(&s->next->set, "timestamp")->version);
+             (long long)service_set_find(&s->next->set, "snapshot")->version,
+             (long long)service_set_find(&s->next->set, "timestamp")->version);
     return rc;
 }
 
@@ -491,6 +492,25 @@ int service_roots(struct service *service, const char *collection, int64_t since
     return rc ? rc : service_store_roots(service->store, collection, since, out, err);
 }
 
+int service_files(struct service *service, const struct protocol_request *request,
+                  struct signer_set *out, struct error *err)
+{
+    CLEANUP(service_collection_done) struct service_collection c = {0};
+    CLEANUP(signer_set_done) struct signer_set found = {0};
+    size_t total = 0;
+    int rc = service_store_load(service->store, request->collection, &c, err);
+    for (size_t i = 0; !rc && i < request->n_changes && total < PROTOCOL_FILES_BYTES; i++) {
+        const struct signer_set_file *file = service_set_find(&c.set, request->changes[i].role);
+        if (!file)
+            continue;
+        total += file->data.len;
+        rc = service_set_add(&found, file->role, file->version, &file->data, err);
+    }
+    if (!rc)
+        take_set(&found, out);
+    return rc;
+}
+
 /* A set that an admin has spoken of may come before anybody has asked for keys. */
 static int show(struct service *service, const struct protocol_request *request, bool *adopted,
                 struct error *err)
@@ -561,6 +581,8 @@ static int answer_set(struct service *service, const struct protocol_request *re
     int rc = OK;
     if (request->kind == PROTOCOL_PUBLISH)
         rc = service_publish(service, collection, request->changes, request->n_changes, &set, err);
+    else if (request->kind == PROTOCOL_FILES)
+        rc = service_files(service, request, &set, err);
     else if (request->kind == PROTOCOL_ROOTS)
         rc = service_roots(service, collection, request->since, &set, err);
     else

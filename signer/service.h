@@ -42,6 +42,10 @@ int service_publish(struct service *service, const char *collection, const struc
 int service_refresh(struct service *service, const char *collection, struct signer_set *out,
                     struct error *err) MUST_CHECK;
 
+/* The contract of signer_link_files; E_EXISTS where a name is given twice. */
+int service_files(struct service *service, const struct protocol_request *request,
+                  struct signer_set *out, struct error *err) MUST_CHECK;
+
 /* The contract of signer_link_roots. */
 int service_roots(struct service *service, const char *collection, int64_t since,
                   struct signer_set *out, struct error *err) MUST_CHECK;

@@ -493,6 +493,68 @@ static void withdrawn_targets_can_be_deleted(void **state)
     assert_int_equal(is_signed(d, "v1", &v1), 0);
 }
 
+/* What the service leaves out because it should be here. */
+static void ask_for_content(struct desk *d, struct signer_set *set)
+{
+    for (size_t i = 0; i < set->n_files; i++) {
+        CLEANUP(signer_set_done) struct signer_set file = {NULL, 0};
+        const char *const name = set->files[i].role;
+        if (set->files[i].data.len)
+            continue;
+        toy_ok(signer_link_files(d->registry.signer, FX_COLLECTION, &name, 1, &file, err));
+        assert_int_equal(file.n_files, 1);
+        assert_string_equal(file.files[0].role, name);
+        assert_int_equal(file.files[0].version, set->files[i].version);
+        set->files[i].data = bytes_take(&file.files[0].data);
+        assert_true(set->files[i].data.len > 0);
+    }
+}
+
+/* The service took a change that never got here: a set that leaves it out must not be stored. */
+static void sets_without_content_are_completed(void **state)
+{
+    struct desk *d = *state;
+    CLEANUP(signer_set_done) struct signer_set set = {NULL, 0};
+    CLEANUP(cleanup_free) const char **names = NULL;
+    struct tuf_file changes[FX_MAX_CHANGES];
+    struct index_tx *tx = NULL;
+    size_t n = 0;
+    push(d, "v1");
+    assert_code(publish(d, fx_first, err), 0);
+    fx_next_targets(&d->f, "v1");
+    size_t n_changes = fx_changes(&d->f, fx_targets, changes);
+    toy_ok(signer_link_publish(d->registry.signer, FX_COLLECTION, changes, n_changes, &set, err));
+    toy_ok(index_read_begin(d->registry.index, &tx, err));
+    toy_ok(trust_set_missing(tx, FX_COLLECTION, &set, &names, &n, err));
+    index_read_end(d->registry.index, tx);
+    assert_int_equal(n, 1);
+    assert_string_equal(names[0], "targets");
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, err), E_CONFLICT);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 1);
+    /* Said to be an older version that is here: not what the snapshot names. */
+    for (size_t i = 0; i < set.n_files; i++)
+        if (strcmp(set.files[i].role, "targets") == 0)
+            set.files[i].version = 1;
+    assert_code(trust_set_store(d->registry.index, FX_COLLECTION, &set, NULL, err), E_ROLLBACK);
+    assert_int_equal(stored_version(d, "snapshot", TUF_SNAPSHOT), 1);
+    assert_code(publish_refresh(&d->registry, FX_COLLECTION, err), 0);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+    assert_int_equal(stored_version(d, "snapshot", TUF_SNAPSHOT), 2);
+}
+
+/* The same change again, as after an answer that got lost: done already. */
+static void publication_that_is_here_succeeds_again(void **state)
+{
+    struct desk *d = *state;
+    push(d, "v1");
+    assert_code(publish(d, fx_first, err), 0);
+    fx_next_targets(&d->f, "v1");
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_code(publish(d, fx_targets, err), 0);
+    assert_int_equal(stored_version(d, "targets", TUF_TARGETS), 2);
+    assert_int_equal(stored_version(d, "snapshot", TUF_SNAPSHOT), 2);
+}
+
 /* A set that did not come from our service: changed bytes, another root, or simply older. */
 static void foreign_sets_are_refused(void **state)
 {
@@ -501,6 +563,7 @@ static void foreign_sets_are_refused(void **state)
     assert_code(publish(d, fx_first, err), 0);
     *d->f.now_s += FX_TIMESTAMP / 2 + 60;
     toy_ok(signer_link_refresh(d->registry.signer, FX_COLLECTION, &set, err));
+    ask_for_content(d, &set);
     for (size_t i = 0; i < set.n_files; i++) {
         struct bytes *data = &set.files[i].data;
         data->data[data->len / 2] ^= 1;
@@ -777,6 +840,8 @@ int main(void)
         desk_test(timestamps_are_renewed),
         desk_test(due_at_half_life),
         desk_test(withdrawn_targets_can_be_deleted),
+        desk_test(sets_without_content_are_completed),
+        desk_test(publication_that_is_here_succeeds_again),
         desk_test(foreign_sets_are_refused),
         desk_test(overtaken_sets_change_nothing),
         desk_test(root_rotation),

@@ -16,6 +16,7 @@
             fail_msg("%s: %s", #call, ok_err_.message);                                            \
     } while (0)
 
+static struct tuf_file names[] = {{"root", "", 0}, {"targets", "", 0}, {"v1.x", "", 0}};
 static struct tuf_file files[] = {{"root", "{root}", 6}, {"targets", "", 0}, {"v1.x", "\0\xff", 2}};
 
 static struct protocol_request example(enum protocol_kind kind)
@@ -23,8 +24,8 @@ static struct protocol_request example(enum protocol_kind kind)
     struct protocol_request r = {.kind = kind, .role = TUF_TIMESTAMP};
     strcpy(r.collection, "acme/app");
     r.since = kind == PROTOCOL_ROOTS ? 7 : 0;
-    if (kind == PROTOCOL_PUBLISH) {
-        r.changes = files;
+    if (kind == PROTOCOL_PUBLISH || kind == PROTOCOL_FILES) {
+        r.changes = kind == PROTOCOL_FILES ? names : files;
         r.n_changes = 3;
     }
     return r;
@@ -55,7 +56,7 @@ static int read_exactly(const uint8_t *data, size_t len, struct protocol_request
 static void requests_come_back(void **state)
 {
     (void)state;
-    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_NEW_KEY; kind++) {
+    for (enum protocol_kind kind = PROTOCOL_KEY; kind <= PROTOCOL_FILES; kind++) {
         struct protocol_request r = example(kind);
         CLEANUP(bytes_done) struct bytes frame = frame_of(&r);
         CLEANUP(protocol_request_done) struct protocol_request back = {0};
@@ -63,14 +64,14 @@ static void requests_come_back(void **state)
                                  frame.len - PROTOCOL_HEADER_BYTES, &back, err));
         assert_int_equal(back.kind, kind);
         assert_string_equal(back.collection, "acme/app");
-        assert_int_equal(back.n_changes, kind == PROTOCOL_PUBLISH ? 3 : 0);
+        assert_int_equal(back.n_changes, r.n_changes);
         assert_int_equal(back.since, kind == PROTOCOL_ROOTS ? 7 : 0);
         if (kind == PROTOCOL_KEY || kind == PROTOCOL_NEW_KEY)
             assert_int_equal(back.role, TUF_TIMESTAMP);
         for (size_t i = 0; i < back.n_changes; i++) {
-            assert_string_equal(back.changes[i].role, files[i].role);
-            assert_true(bytes_equal(back.changes[i].data, back.changes[i].len, files[i].data,
-                                    files[i].len));
+            assert_string_equal(back.changes[i].role, r.changes[i].role);
+            assert_true(bytes_equal(back.changes[i].data, back.changes[i].len, r.changes[i].data,
+                                    r.changes[i].len));
         }
     }
 }
@@ -193,10 +194,13 @@ static void too_much_is_refused(void **state)
     for (size_t i = 0; i < 7; i++)
         large[i] = (struct signer_set_file){role, 1, {data, 5000000, 5000000}};
     struct signer_set set = {large, 7};
-    assert_int_equal(protocol_write_set(PROTOCOL_PUBLISH, &set, &out, NULL), E_LIMIT);
+    assert_int_equal(protocol_write_set(PROTOCOL_FILES, &set, &out, NULL), E_LIMIT);
     assert_int_equal(out.len, 0);
-    set.n_files = 6;
+    /* Of a publication no more is told than that it is there. */
     ok(protocol_write_set(PROTOCOL_PUBLISH, &set, &out, err));
+    assert_true(out.len < 1000);
+    set.n_files = 6;
+    ok(protocol_write_set(PROTOCOL_FILES, &set, &out, err));
 }
 
 /* --- answers --- */
@@ -230,6 +234,30 @@ static void sets_come_back(void **state)
         assert_int_equal(protocol_read_set(PROTOCOL_REFRESH, payload, cut, &other, NULL),
                          E_PROTOCOL);
     assert_int_equal(other.n_files, 9);
+}
+
+/* Only what the service makes, and root, is answered with content. */
+static void sets_come_without_what_is_known(void **state)
+{
+    (void)state;
+    char roles[][10] = {"root", "targets", "snapshot", "timestamp", "all-0"};
+    uint8_t content[] = "content";
+    struct signer_set_file in[5];
+    struct signer_set set = {in, 5};
+    for (size_t i = 0; i < 5; i++)
+        in[i] = (struct signer_set_file){roles[i], 3, {content, 7, 8}};
+    for (enum protocol_kind kind = PROTOCOL_PUBLISH; kind <= PROTOCOL_REFRESH; kind++) {
+        CLEANUP(bytes_done) struct bytes frame = BYTES_INIT;
+        CLEANUP(signer_set_done) struct signer_set back = {0};
+        ok(protocol_write_set(kind, &set, &frame, err));
+        ok(protocol_read_set(kind, frame.data + PROTOCOL_HEADER_BYTES,
+                             frame.len - PROTOCOL_HEADER_BYTES, &back, err));
+        assert_int_equal(back.n_files, 5);
+        for (size_t i = 0; i < 5; i++) {
+            assert_int_equal(back.files[i].version, 3);
+            assert_int_equal(back.files[i].data.len, i == 1 || i == 4 ? 0 : 7);
+        }
+    }
 }
 
 static void keys_come_back(void **state)
@@ -303,8 +331,9 @@ int main(void)
         cmocka_unit_test(requests_come_back),   cmocka_unit_test(every_truncation_fails),
         cmocka_unit_test(bit_flips_do_no_harm), cmocka_unit_test(headers_are_checked),
         cmocka_unit_test(names_are_checked),    cmocka_unit_test(too_much_is_refused),
-        cmocka_unit_test(sets_come_back),       cmocka_unit_test(keys_come_back),
-        cmocka_unit_test(failures_come_back),   cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(sets_come_back),       cmocka_unit_test(sets_come_without_what_is_known),
+        cmocka_unit_test(keys_come_back),       cmocka_unit_test(failures_come_back),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

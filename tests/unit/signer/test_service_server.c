@@ -329,8 +329,8 @@ static void large_answer_not_taken(void **state)
 {
     struct live *l = *state;
     CLEANUP(signer_set_done) struct signer_set set = {0};
-    static const char request[] = "BSG1\0\0\0\x0b\x03\0\x08"
-                                  "acme/app";
+    static const char request[] = "BSG1\0\0\0\x19\x06\0\x08"
+                                  "acme/app\0\1\7targets\0\0\0\0"; /* FILES */
     char name[64];
     uint8_t first[PROTOCOL_HEADER_BYTES];
     size_t len = 0;
