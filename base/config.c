@@ -24,6 +24,7 @@ struct raw {
     } access;
     struct {
         char *socket, *data_dir, *passphrase_file, *user, *timestamp_lifetime, *snapshot_lifetime;
+        char *token, *token_module, *token_pin_file, *token_collections;
     } signer;
     struct {
         char *connections, *connections_per_address, *uploads_per_user, *manifest, *blob, *rate,
@@ -72,6 +73,10 @@ static const cyaml_schema_field_t signer_fields[] = {
     PART(signer, "dataDir", data_dir),
     PART(signer, "passphraseFile", passphrase_file),
     PART(signer, "user", user),
+    PART(signer, "token", token),
+    PART(signer, "tokenModule", token_module),
+    PART(signer, "tokenPinFile", token_pin_file),
+    PART(signer, "tokenCollections", token_collections),
     PART(signer, "timestampLifetime", timestamp_lifetime),
     PART(signer, "snapshotLifetime", snapshot_lifetime),
     CYAML_FIELD_END};
@@ -371,6 +376,13 @@ static const struct leaf leaves[] = {
     {"signer", "passphraseFile", AT(signer.passphrase_file), TO(signer.passphrase_file), KIND_PATH,
      "signer/passphrase", 0, 0, NULL},
     {"signer", "user", AT(signer.user), TO(signer.user), KIND_NAME, NULL, 0, 0, NULL},
+    {"signer", "token", AT(signer.token), TO(signer.token), KIND_NAME, NULL, 0, 0, NULL},
+    {"signer", "tokenModule", AT(signer.token_module), TO(signer.token_module), KIND_PATH, NULL, 0,
+     0, NULL},
+    {"signer", "tokenPinFile", AT(signer.token_pin_file), TO(signer.token_pin_file), KIND_PATH,
+     NULL, 0, 0, NULL},
+    {"signer", "tokenCollections", AT(signer.token_collections), TO(signer.token_collections),
+     KIND_NAME, NULL, 0, 0, NULL},
     {"signer", "timestampLifetime", AT(signer.timestamp_lifetime), TO(signer.timestamp_lifetime_s),
      KIND_DURATION, "24h", 1, YEAR, NULL},
     {"signer", "snapshotLifetime", AT(signer.snapshot_lifetime), TO(signer.snapshot_lifetime_s),
@@ -647,6 +659,10 @@ void server_config_done(struct server_config *config)
                             &config->signer.data_dir,
                             &config->signer.passphrase_file,
                             &config->signer.user,
+                            &config->signer.token,
+                            &config->signer.token_module,
+                            &config->signer.token_pin_file,
+                            &config->signer.token_collections,
                             &config->metrics.socket,
                             &config->tls.client_ca,
                             &config->access.public_host};
@@ -692,6 +708,12 @@ static const struct {
      "passphraseFile"},
     {"  # A different account than above: then a taken-over registry cannot reach the keys.\n"
      "  #user: bulla-signer\n"
+     "  # New keys come from the PKCS#11 token of this label, for all collections or some of "
+     "them.\n"
+     "  #token: bulla-signer\n"
+     "  #tokenModule: /usr/lib/softhsm/libsofthsm2.so\n"
+     "  #tokenPinFile: signer/pin\n"
+     "  #tokenCollections: \"acme/*\"\n"
      "  # How long a withheld update can stay unnoticed; signed again when half is gone.\n",
      "signer", "timestampLifetime"},
     {"", "signer", "snapshotLifetime"},

@@ -73,6 +73,9 @@ struct server_config {
         char *data_dir;
         char *passphrase_file;
         char *user; /* NULL: same as above ("development") */
+        /* Keys on a PKCS#11 token: its label (NULL: none), its module (NULL: what p11-kit knows), a
+         * file with its PIN (NULL: none), the collections it serves (NULL: all). */
+        char *token, *token_module, *token_pin_file, *token_collections;
         int64_t timestamp_lifetime_s;
         int64_t snapshot_lifetime_s;
     } signer;

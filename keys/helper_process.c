@@ -1,6 +1,7 @@
 #include "keys/helper_process.h"
 
 #include "base/clock.h"
+#include "keys/token_host.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -103,7 +104,7 @@ static int spawn(const char *path, int socket, pid_t *pid, struct error *err)
     return OK;
 }
 
-int helper_process_start(struct helper_process *process, struct error *err)
+int helper_process_spawn(int *fd, pid_t *pid, struct error *err)
 {
     char path[PATH_MAX + 64];
     int pair[2];
@@ -114,17 +115,30 @@ int helper_process_start(struct helper_process *process, struct error *err)
         return fail_sys(err, errno, "make a socket pair");
     CLEANUP(cleanup_fd) int ours = pair[0];
     CLEANUP(cleanup_fd) int theirs = pair[1];
+    rc = spawn(path, theirs, pid, err);
+    if (!rc)
+        *fd = TAKE_FD(ours);
+    return rc;
+}
+
+int helper_process_start(struct token_host *host, struct helper_process *process, struct error *err)
+{
     struct helper_process made = HELPER_PROCESS_INIT;
-    rc = pkcs11_channel_init(&made.channel, ours, err);
+    CLEANUP(cleanup_fd) int fd = -1;
+    made.host = host;
+    int rc = host ? token_host_spawn(host, &fd, &made.pid, err)
+                  : helper_process_spawn(&fd, &made.pid, err);
     if (rc)
         return rc;
-    (void)TAKE_FD(ours);
-    rc = spawn(path, theirs, &made.pid, err);
-    if (rc)
-        pkcs11_channel_done(&made.channel);
-    else
-        *process = made;
-    return rc;
+    rc = pkcs11_channel_init(&made.channel, fd, err);
+    if (rc) {
+        cleanup_fd(&fd);
+        helper_process_stop(&made);
+        return rc;
+    }
+    (void)TAKE_FD(fd);
+    *process = made;
+    return OK;
 }
 
 /* Waits until the child has ended. A descriptor of the process instead of a handler for SIGCHLD:
@@ -163,6 +177,10 @@ void helper_process_stop(struct helper_process *process)
 {
     int saved = errno;
     pkcs11_channel_done(&process->channel);
+    if (process->pid > 0 && process->host) {
+        token_host_end(process->host, process->pid, false);
+        process->pid = 0;
+    }
     if (process->pid > 0) {
         await_end(process->pid, STOP_WAIT_MS);
         (void)reap(process);
@@ -175,6 +193,10 @@ int helper_process_fail(struct helper_process *process, const char *what, struct
     char message[ERROR_MESSAGE_MAX];
     (void)snprintf(message, sizeof message, "%s", what);
     pkcs11_channel_done(&process->channel);
+    if (process->pid > 0 && process->host) {
+        token_host_end(process->host, process->pid, true);
+        process->pid = 0;
+    }
     if (process->pid <= 0)
         return fail(err, E_TOKEN, "PKCS#11 helper: %s", message);
     /* A crash closes the connection a moment before the process is over. */

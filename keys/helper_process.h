@@ -11,21 +11,25 @@
 
 #include <sys/types.h>
 
+struct token_host;
+
 struct helper_process {
     pid_t pid; /* 0: none */
     struct pkcs11_channel channel;
+    struct token_host *host; /* whose child it is; NULL: ours */
 };
 
 #define HELPER_PROCESS_INIT                                                                        \
     {                                                                                              \
-        0,                                                                                         \
-        {                                                                                          \
-            -1, SECRET_INIT                                                                        \
-        }                                                                                          \
+        0, {-1, SECRET_INIT}, NULL                                                                 \
     }
 
-/* Looks for bulla-pkcs11 beside the running program, then in ../libexec/bulla. E_TOKEN. */
-int helper_process_start(struct helper_process *process, struct error *err) MUST_CHECK;
+/* Looks for bulla-pkcs11 beside the running program, then in ../libexec/bulla, and has it started
+ * by the host (NULL: here). E_TOKEN. */
+int helper_process_start(struct token_host *host, struct helper_process *process,
+                         struct error *err) MUST_CHECK;
+/* The same as a plain child with a connection, both the caller's. */
+int helper_process_spawn(int *fd, pid_t *pid, struct error *err) MUST_CHECK;
 /* Closes the connection, gives the child 2 s to release the token, then kills it; reaps it. */
 void helper_process_stop(struct helper_process *process);
 /* After a broken conversation: kills and reaps the child, and says in err (E_TOKEN) how it ended

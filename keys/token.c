@@ -2,6 +2,7 @@
 #include "keys/helper_process.h"
 #include "keys/libcrypto.h"
 #include "keys/signing_key_kind.h"
+#include "keys/token_host.h"
 
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct token {
     struct helper_process process;
     struct secret_source *pins; /* borrowed; NULL: nobody to ask */
     struct secret pin;          /* kept so that a person is asked once */
+    int patience_ms;            /* the longest wait for one answer; 0: as each kind needs */
     bool refused;               /* the token did not take the PIN: never try again on our own */
 };
 
@@ -38,13 +40,16 @@ static void token_cleanup(struct token **token)
     *token = NULL;
 }
 
-static int start(struct secret_source *pins, struct token **out, struct error *err)
+static int start(const struct token_terms *terms, struct token **out, struct error *err)
 {
     CLEANUP(token_cleanup) struct token *token = calloc(1, sizeof *token);
     if (!token)
         return fail_nomem(err);
-    *token = (struct token){.process = HELPER_PROCESS_INIT, .pins = pins, .pin = SECRET_INIT};
-    int rc = helper_process_start(&token->process, err);
+    *token = (struct token){.process = HELPER_PROCESS_INIT,
+                            .pins = terms->pins,
+                            .pin = SECRET_INIT,
+                            .patience_ms = terms->patience_ms};
+    int rc = helper_process_start(terms->host, &token->process, err);
     if (!rc)
         *out = TAKE_PTR(token);
     return rc;
@@ -89,6 +94,8 @@ static int answer(struct token *token, int timeout_ms, struct pkcs11_message *ou
                   struct error *err)
 {
     struct error why = ERROR_INIT;
+    if (token->patience_ms && token->patience_ms < timeout_ms)
+        timeout_ms = token->patience_ms;
     if (pkcs11_channel_receive(&token->process.channel, timeout_ms, out, &why))
         return helper_process_fail(&token->process, why.message, err);
     return out->type == PKCS11_FAILED ? fail_as_told(out, err) : OK;
@@ -142,14 +149,15 @@ static int append_key(const struct pkcs11_message *message, struct token_key **k
     return OK;
 }
 
-int token_list(const char *module, struct token_key **out, size_t *n, struct error *err)
+int token_list_on(const struct token_terms *terms, struct token_key **out, size_t *n,
+                  struct error *err)
 {
     CLEANUP(token_cleanup) struct token *token = NULL;
     CLEANUP(cleanup_free) struct token_key *keys = NULL;
     size_t found = 0;
-    struct pkcs11_message message = {.type = PKCS11_LIST,
-                                     .field = {pkcs11_field_of_text(module_or_default(module))}};
-    int rc = start(NULL, &token, err);
+    struct pkcs11_message message = {
+        .type = PKCS11_LIST, .field = {pkcs11_field_of_text(module_or_default(terms->module))}};
+    int rc = start(terms, &token, err);
     if (!rc)
         rc = request(token, &message, err);
     while (!rc) {
@@ -164,6 +172,12 @@ int token_list(const char *module, struct token_key **out, size_t *n, struct err
     *out = TAKE_PTR(keys);
     *n = found;
     return OK;
+}
+
+int token_list(const char *module, struct token_key **out, size_t *n, struct error *err)
+{
+    const struct token_terms terms = {.module = module};
+    return token_list_on(&terms, out, n, err);
 }
 
 /* --- signing --- */
@@ -275,17 +289,17 @@ static int choose(struct token *token, const char *module, const char *uri,
     return rc;
 }
 
-int token_open(const char *module, const char *uri, struct secret_source *pins,
-               struct signing_key **out, struct error *err)
+int token_open_on(const struct token_terms *terms, const char *uri, struct signing_key **out,
+                  struct error *err)
 {
     CLEANUP(token_cleanup) struct token *token = NULL;
     struct pkcs11_message message;
     struct public_key *public_half = NULL;
     struct token_key key;
     char id[2 * KEY_ID_MAX + 1], label[256];
-    int rc = start(pins, &token, err);
+    int rc = start(terms, &token, err);
     if (!rc)
-        rc = choose(token, module, uri, &message, err);
+        rc = choose(token, terms->module, uri, &message, err);
     if (!rc)
         rc = read_key(&message, &key, &public_half, err);
     if (rc)
@@ -293,4 +307,11 @@ int token_open(const char *module, const char *uri, struct secret_source *pins,
     hex_encode(message.field[4].data, message.field[4].len, id);
     (void)snprintf(label, sizeof label, "token '%s', id %s", key.token, id);
     return signing_key_new(&token_kind, TAKE_PTR(token), public_half, label, out, err);
+}
+
+int token_open(const char *module, const char *uri, struct secret_source *pins,
+               struct signing_key **out, struct error *err)
+{
+    const struct token_terms terms = {.module = module, .pins = pins};
+    return token_open_on(&terms, uri, out, err);
 }

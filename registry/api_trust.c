@@ -117,6 +117,20 @@ static int may_have_key(struct api_call *c, struct error *err)
     return rc;
 }
 
+/* What the caller can only repeat later: the service is overloaded, or has trouble with its token,
+ * whose name and module are nothing for others. */
+static int not_now(struct api_call *c, int rc, struct error *err)
+{
+    if (rc != E_BUSY && rc != E_TOKEN && rc != E_PASSPHRASE)
+        return rc;
+    c->status = 503;
+    if (rc == E_BUSY)
+        return rc;
+    log_error("'%s': signing service: %s", c->route.repository, err->message);
+    *err = (struct error)ERROR_INIT;
+    return fail(err, E_BUSY, "the signing service cannot use its token; its log says why");
+}
+
 static int key_role(struct api_call *c, enum tuf_type *role, struct error *err)
 {
     struct index_tx *tx = NULL;
@@ -149,7 +163,7 @@ static int get_key(struct api_call *c, struct error *err)
         rc = may_have_key(c, err);
     if (rc == 0)
         rc = signer_link_key(c->registry->signer, c->route.repository, role, &json, err);
-    return rc == 0 ? reply_key(c, &json, err) : rc;
+    return rc == 0 ? reply_key(c, &json, err) : not_now(c, rc, err);
 }
 
 /* A new key for the next root. The one in force signs on until a root lists the new one, so nothing
@@ -167,7 +181,7 @@ static int post_key(struct api_call *c, struct error *err)
     wanted.another = rc == 0 && another[0];
     if (rc == 0)
         rc = signer_link_new_key(c->registry->signer, c->route.repository, &wanted, &json, err);
-    return rc == 0 ? reply_key(c, &json, err) : rc;
+    return rc == 0 ? reply_key(c, &json, err) : not_now(c, rc, err);
 }
 
 /* --- POST --- */
@@ -240,8 +254,7 @@ static int finish_post(struct api_call *c, struct error *err)
     if (rc == 0)
         rc = publish_changes(c->registry, &p, err);
     metrics_add(rc == 0 ? METRICS_PUBLICATIONS : METRICS_PUBLICATION_FAILURES, 1);
-    if (rc == E_BUSY)
-        c->status = 503;
+    rc = not_now(c, rc, err);
     if (rc != 0) /* its name tells programs which rule it was */
         return api_fail(c, error_name(rc), rc);
     http_reply_status(c->http, 200);

@@ -33,6 +33,8 @@ int service_open(const struct service_options *options, struct service **out, st
     service->lifetimes = options->lifetimes;
     service_limit_init(&service->limit, clock_monotonic_ms());
     int rc = service_keyring_new(&passphrase, &service->ring, err);
+    if (!rc && options->token)
+        service_keyring_use(service->ring, TAKE_PTR(*options->token));
     if (!rc)
         rc = service_store_open(options->database, service->ring, &service->store, err);
     if (!rc)
@@ -82,9 +84,9 @@ static int make_collection(struct service *service, const char *name, struct err
     memcpy(c.name, name, len + 1);
     int rc = may_make(service, name, err);
     if (!rc)
-        rc = service_keyring_make(service->ring, "snapshot key", &c.snapshot_key, err);
+        rc = service_rotate_make(service->store, service->ring, &c, TUF_SNAPSHOT, err);
     if (!rc)
-        rc = service_keyring_make(service->ring, "timestamp key", &c.timestamp_key, err);
+        rc = service_rotate_make(service->store, service->ring, &c, TUF_TIMESTAMP, err);
     if (!rc)
         rc = service_store_save(service->store, &c, err);
     if (!rc)
@@ -109,10 +111,10 @@ static int load_or_make(struct service *service, const char *name, struct servic
     return rc ? rc : service_store_load(service->store, name, c, err);
 }
 
-static int write_key(const struct signing_key *key, struct bytes *json, struct error *err)
+static int write_key(const struct public_key *key, struct bytes *json, struct error *err)
 {
     CLEANUP(js_cleanup) struct js *object = NULL;
-    int rc = public_key_to_tuf(signing_key_public(key), &object, err);
+    int rc = public_key_to_tuf(key, &object, err);
     return rc ? rc : js_write(object, false, json, err);
 }
 
@@ -120,12 +122,12 @@ int service_key(struct service *service, const char *collection, enum tuf_type r
                 struct bytes *json, struct error *err)
 {
     CLEANUP(service_collection_done) struct service_collection c = {0};
-    struct signing_key *key = NULL;
+    CLEANUP(public_key_cleanup) struct public_key *key = NULL;
     int rc = check_role(role, err);
     if (!rc)
         rc = load_or_make(service, collection, &c, err);
     if (!rc)
-        rc = service_sign_key(service->ring, &c, role, &key, err);
+        rc = service_rotate_public(service->ring, &c, role, &key, err);
     return rc ? rc : write_key(key, json, err);
 }
 
@@ -356,7 +358,7 @@ int service_new_key(struct service *service, const struct protocol_request *requ
 {
     CLEANUP(service_collection_done) struct service_collection c = {0};
     const struct service_rotate_wish wish = {request->role, request->another};
-    struct signing_key *key = NULL;
+    CLEANUP(public_key_cleanup) struct public_key *key = NULL;
     int64_t issued_s = -1;
     int rc = check_role(request->role, err);
     if (!rc)

@@ -17,8 +17,9 @@ struct service;
 #define SERVICE_MAX_COLLECTIONS 250000u /* each takes a few kB for good */
 
 struct service_options {
-    const char *database;      /* path; made where it is missing */
-    struct secret *passphrase; /* moved into the service, also when opening fails */
+    const char *database;         /* path; made where it is missing */
+    struct secret *passphrase;    /* moved into the service, also when opening fails */
+    struct service_token **token; /* moved into the service; NULL: none */
     struct service_lifetimes lifetimes;
 };
 

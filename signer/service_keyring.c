@@ -8,6 +8,7 @@ struct slot {
 
 struct service_keyring {
     struct secret passphrase;
+    struct service_token *token;
     struct slot slots[SERVICE_KEYRING_MAX];
     uint64_t clock;
 };
@@ -26,6 +27,7 @@ static void slot_done(struct slot *slot)
 {
     bytes_done(&slot->sealed);
     signing_key_cleanup(&slot->key);
+    slot->used = 0;
 }
 
 void service_keyring_free(struct service_keyring *ring)
@@ -35,6 +37,7 @@ void service_keyring_free(struct service_keyring *ring)
     for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++)
         slot_done(&ring->slots[i]);
     secret_done(&ring->passphrase);
+    service_token_free(ring->token);
     free(ring);
 }
 
@@ -56,20 +59,85 @@ int service_keyring_make(struct service_keyring *ring, const char *label, struct
 int service_keyring_unlock(struct service_keyring *ring, const char *label,
                            const struct bytes *sealed, struct signing_key **out, struct error *err)
 {
+    if (service_token_is_record(sealed))
+        return service_token_open(ring->token, sealed, out, err);
     return signing_key_unseal(sealed->data, sealed->len, &ring->passphrase, label, out, err);
 }
 
-/* The slot that holds `sealed`, else the one that may be given away: empty ones were never used. */
-static struct slot *slot_for(struct service_keyring *ring, const struct bytes *sealed)
+void service_keyring_use(struct service_keyring *ring, struct service_token *token)
 {
-    struct slot *oldest = &ring->slots[0];
+    service_token_free(ring->token);
+    ring->token = token;
+}
+
+struct service_token *service_keyring_token(const struct service_keyring *ring)
+{
+    return ring->token;
+}
+
+int service_keyring_public(struct service_keyring *ring, const char *label,
+                           const struct bytes *sealed, struct public_key **out, struct error *err)
+{
+    struct signing_key *key = NULL;
+    CLEANUP(js_cleanup) struct js *object = NULL;
+    if (service_token_is_record(sealed))
+        return service_token_public(sealed, out, err);
+    int rc = service_keyring_get(ring, label, sealed, &key, err);
+    if (!rc)
+        rc = public_key_to_tuf(signing_key_public(key), &object, err);
+    return rc ? rc : public_key_from_tuf(object, out, err);
+}
+
+/* A key on a token takes the place of the oldest one there, once there are enough. */
+static struct slot *token_slot(struct service_keyring *ring)
+{
+    struct slot *oldest = NULL;
+    unsigned n = 0;
+    for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++) {
+        struct slot *slot = &ring->slots[i];
+        if (!slot->key || !service_token_is_record(&slot->sealed))
+            continue;
+        n++;
+        if (!oldest || slot->used < oldest->used)
+            oldest = slot;
+    }
+    return n >= SERVICE_KEYRING_TOKEN_MAX ? oldest : NULL;
+}
+
+static struct slot *find_slot(struct service_keyring *ring, const struct bytes *sealed)
+{
     for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++) {
         struct slot *slot = &ring->slots[i];
         if (slot->key &&
             bytes_equal(slot->sealed.data, slot->sealed.len, sealed->data, sealed->len))
             return slot;
-        if (slot->used < oldest->used)
-            oldest = slot;
+    }
+    return NULL;
+}
+
+void service_keyring_note(struct service_keyring *ring, const struct bytes *sealed, int rc,
+                          const struct error *err)
+{
+    struct slot *slot = service_token_is_record(sealed) ? find_slot(ring, sealed) : NULL;
+    if (!slot)
+        return;
+    service_token_note(ring->token, rc, err);
+    if (rc)
+        slot_done(slot);
+}
+
+/* The slot that holds `sealed`, else the one that may be given away, empty ones first. */
+static struct slot *slot_for(struct service_keyring *ring, const struct bytes *sealed)
+{
+    struct slot *held = find_slot(ring, sealed);
+    if (held)
+        return held;
+    struct slot *oldest = service_token_is_record(sealed) ? token_slot(ring) : NULL;
+    if (!oldest) {
+        oldest = &ring->slots[0];
+        for (size_t i = 1; i < SERVICE_KEYRING_MAX; i++)
+            if (ring->slots[i].used < oldest->used)
+                oldest = &ring->slots[i];
     }
     slot_done(oldest);
     return oldest;

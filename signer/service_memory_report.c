@@ -44,7 +44,7 @@ int service_memory_status(struct db *db, struct service_memory_status *out, stru
 
 #define OWN(role)                                                                                  \
     "(SELECT version FROM file f WHERE f.collection = n.name AND f.role = '" role "' AND gone = "  \
-                                                                                  "0)"
+    "0)"
 
 static int visit_row(struct db_stmt *stmt,
                      int (*visit)(void *context, const struct service_memory_row *row,

@@ -16,18 +16,48 @@ static struct role_keys keys_of(const struct service_collection *c, enum tuf_typ
     return (struct role_keys){&c->timestamp_key, &c->timestamp_next};
 }
 
-static int unlock(struct service_keyring *ring, const struct service_collection *c,
-                  enum tuf_type role, const struct bytes *sealed, struct signing_key **out,
-                  struct error *err)
+static int public_half(struct service_keyring *ring, const struct service_collection *c,
+                       enum tuf_type role, const struct bytes *sealed, struct public_key **out,
+                       struct error *err)
 {
-    int rc = service_keyring_get(ring, tuf_type_name(role), sealed, out, err);
+    int rc = service_keyring_public(ring, tuf_type_name(role), sealed, out, err);
     return wrap(err, rc, "%s key of collection '%s'", tuf_type_name(role), c->name);
 }
 
 /* --- a key for the next root --- */
 
-static int make(struct service_store *store, struct service_keyring *ring,
-                struct service_collection *c, enum tuf_type role, struct error *err)
+struct taking {
+    struct service_store *store;
+    const struct service_collection *c;
+};
+
+/* By the collection itself a moment ago, or by any at any time. */
+static int is_taken(void *context, const struct key_id *id, bool *out, struct error *err)
+{
+    const struct taking *taking = context;
+    for (size_t i = 0; i < taking->c->n_taken; i++)
+        if (strcmp(taking->c->taken[i].text, id->text) == 0) {
+            *out = true;
+            return OK;
+        }
+    return service_store_taken(taking->store, id, out, err);
+}
+
+static int take_from_token(struct service_store *store, struct service_keyring *ring,
+                           struct service_collection *c, struct bytes *to, struct error *err)
+{
+    struct taking taking = {store, c};
+    const struct service_token_taken taken = {is_taken, &taking};
+    if (c->n_taken == sizeof c->taken / sizeof c->taken[0])
+        return fail(err, E_INTERNAL, "more keys at once than a collection has");
+    int rc =
+        service_token_take(service_keyring_token(ring), &taken, to, &c->taken[c->n_taken], err);
+    c->n_taken += !rc;
+    return rc;
+}
+
+int service_rotate_make(struct service_store *store, struct service_keyring *ring,
+                        struct service_collection *c, enum tuf_type role, struct error *err)
 {
     bool published = c->set.n_files > 0;
     struct bytes *to = role == TUF_SNAPSHOT ? (published ? &c->snapshot_next : &c->snapshot_key)
@@ -35,32 +65,41 @@ static int make(struct service_store *store, struct service_keyring *ring,
     char label[64];
     (void)snprintf(label, sizeof label, "%s key", tuf_type_name(role));
     bytes_clear(to);
-    int rc = service_keyring_make(ring, label, to, err);
-    return rc ? rc : service_store_save(store, c, err);
+    if (service_token_serves(service_keyring_token(ring), c->name))
+        return take_from_token(store, ring, c, to, err);
+    return service_keyring_make(ring, label, to, err);
 }
 
 static void say_made(const struct service_collection *c, enum tuf_type role,
-                     const struct signing_key *key)
+                     const struct public_key *key)
 {
     struct key_id id;
-    if (public_key_id(signing_key_public(key), &id, NULL) == OK)
+    if (public_key_id(key, &id, NULL) == OK)
         log_info("collection '%s': made %s key %s, which signs once a root lists it", c->name,
                  tuf_type_name(role), id.text);
 }
 
 int service_rotate_offer(struct service_store *store, struct service_keyring *ring,
                          struct service_collection *c, struct service_rotate_wish wish,
-                         struct signing_key **out, struct error *err)
+                         struct public_key **out, struct error *err)
 {
     bool published = c->set.n_files > 0;
     struct role_keys keys = keys_of(c, wish.role);
     bool made = wish.another || (published && !keys.waiting->len);
-    int rc = made ? make(store, ring, c, wish.role, err) : OK;
+    int rc = made ? service_rotate_make(store, ring, c, wish.role, err) : OK;
+    if (!rc && made)
+        rc = service_store_save(store, c, err);
     if (!rc)
-        rc = unlock(ring, c, wish.role, published ? keys.waiting : keys.in_force, out, err);
+        rc = public_half(ring, c, wish.role, published ? keys.waiting : keys.in_force, out, err);
     if (!rc && made)
         say_made(c, wish.role, *out);
     return rc;
+}
+
+int service_rotate_public(struct service_keyring *ring, const struct service_collection *c,
+                          enum tuf_type role, struct public_key **out, struct error *err)
+{
+    return public_half(ring, c, role, keys_of(c, role).in_force, out, err);
 }
 
 /* --- which keys a root lets sign --- */
@@ -89,19 +128,21 @@ static bool lists(const struct tuf_metadata *root, enum tuf_type role, const str
 static int look(struct service_keyring *ring, const struct service_collection *c,
                 const struct tuf_metadata *root, struct choice *choice, struct error *err)
 {
-    struct signing_key *key = NULL;
-    int rc = unlock(ring, c, choice->role, choice->keys.in_force, &key, err);
+    CLEANUP(public_key_cleanup) struct public_key *in_force = NULL;
+    CLEANUP(public_key_cleanup) struct public_key *waiting = NULL;
+    int rc = public_half(ring, c, choice->role, choice->keys.in_force, &in_force, err);
+    if (!rc)
+        rc = public_key_id(in_force, &choice->in_force, err);
     if (rc)
         return rc;
-    choice->in_force_listed = lists(root, choice->role, signing_key_public(key));
-    rc = public_key_id(signing_key_public(key), &choice->in_force, err);
-    if (rc || !choice->keys.waiting->len)
-        return rc;
-    rc = unlock(ring, c, choice->role, choice->keys.waiting, &key, err);
+    choice->in_force_listed = lists(root, choice->role, in_force);
+    if (!choice->keys.waiting->len)
+        return OK;
+    rc = public_half(ring, c, choice->role, choice->keys.waiting, &waiting, err);
     if (rc)
         return rc;
-    choice->waiting_listed = lists(root, choice->role, signing_key_public(key));
-    return public_key_id(signing_key_public(key), &choice->waiting, err);
+    choice->waiting_listed = lists(root, choice->role, waiting);
+    return public_key_id(waiting, &choice->waiting, err);
 }
 
 static bool listed(const struct choice *choice)

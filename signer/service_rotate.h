@@ -12,6 +12,13 @@
 
 #include "signer/service_sign.h"
 
+/* Gives the collection a key of the role: the one that waits, or before anything was published the
+ * one in force. It is one of the token where the ring has one that serves the collection (E_TOKEN:
+ * none is left on it), else an encrypted one. Saving c makes it lasting. */
+int service_rotate_make(struct service_store *store, struct service_keyring *ring,
+                        struct service_collection *c, enum tuf_type role,
+                        struct error *err) MUST_CHECK;
+
 struct service_rotate_wish {
     enum tuf_type role;
     bool another;
@@ -19,10 +26,15 @@ struct service_rotate_wish {
 
 /* The key that the collection's next root is to list for TUF_SNAPSHOT or TUF_TIMESTAMP: the waiting
  * one, made and stored if need be; before anything was published the one in force. `another`: not
- * the one waiting so far, which is forgotten (somebody may have it). Borrowed from the ring. */
+ * the one waiting so far, which is forgotten (somebody may have it). *out is the caller's. */
 int service_rotate_offer(struct service_store *store, struct service_keyring *ring,
                          struct service_collection *c, struct service_rotate_wish wish,
-                         struct signing_key **out, struct error *err) MUST_CHECK;
+                         struct public_key **out, struct error *err) MUST_CHECK;
+
+/* The public half of the key in force; the caller's. */
+int service_rotate_public(struct service_keyring *ring, const struct service_collection *c,
+                          enum tuf_type role, struct public_key **out,
+                          struct error *err) MUST_CHECK;
 
 /* Gives `next` the keys that sign under `root`, and those that go on waiting. E_INVALID: the root
  * lists no key of this service for one of the roles, or with another threshold than 1. */

@@ -68,6 +68,14 @@ static int check_listed(const struct service_sign *s, enum tuf_type type, const 
                 (long long)file->version, tuf_type_name(type), id->text);
 }
 
+/* The key is not used any more afterwards. */
+static void note(const struct service_sign *s, enum tuf_type type, int rc, const struct error *err)
+{
+    const struct bytes *sealed =
+        type == TUF_SNAPSHOT ? &s->next->snapshot_key : &s->next->timestamp_key;
+    service_keyring_note(s->ring, sealed, rc, err);
+}
+
 /* Signs the tree and adds the file to the new set. */
 static int finish(const struct service_sign *s, enum tuf_type type, int64_t version,
                   const struct js *tree, struct error *err)
@@ -83,6 +91,7 @@ static int finish(const struct service_sign *s, enum tuf_type type, int64_t vers
         rc = check_listed(s, type, &signer.id, err);
     if (!rc)
         rc = tuf_compose_file(tree, &signer, 1, &file, err);
+    note(s, type, rc, err);
     if (!rc && file.len > tuf_type_max_bytes(type))
         rc = fail(err, E_LIMIT, "%s of %zu bytes, at most %zu are allowed", tuf_type_name(type),
                   file.len, tuf_type_max_bytes(type));

@@ -25,7 +25,9 @@ struct accounts {
 struct start {
     const struct server_config *config;
     struct accounts accounts;
-    struct secret passphrase;
+    struct secret passphrase, pin;
+    struct token_host *host;
+    struct service_token *token;
     int data_fd, lock_fd, listen_fd, stop_fd;
     struct service *service;
 };
@@ -33,7 +35,10 @@ struct start {
 static void start_done(struct start *s)
 {
     service_cleanup(&s->service);
+    service_token_cleanup(&s->token);
+    token_host_cleanup(&s->host);
     secret_done(&s->passphrase);
+    secret_done(&s->pin);
     cleanup_fd(&s->listen_fd);
     cleanup_fd(&s->stop_fd);
     cleanup_fd(&s->lock_fd);
@@ -87,6 +92,48 @@ static int read_passphrase(struct start *s, struct error *err)
     secret_source_init(&source, s->config->signer.passphrase_file);
     int rc = source.ask(&source, "passphrase of the signing service", false, &s->passphrase, err);
     return wrap(err, rc, "passphrase file");
+}
+
+static int become(const struct start *s, struct error *err);
+
+static int become_in_host(void *context, struct error *err)
+{
+    return become(context, err);
+}
+
+/* The process that may start PKCS#11 helpers is made before any secret is known here; only who has
+ * a token has it. */
+static int start_host(struct start *s, struct error *err)
+{
+    const struct token_host_options options = {.become = become_in_host, .context = s};
+    return s->config->signer.token ? token_host_start(&options, &s->host, err) : OK;
+}
+
+static int read_pin(struct start *s, struct error *err)
+{
+    struct secret_source source;
+    const char *file = s->config->signer.token_pin_file;
+    if (!s->config->signer.token || !file)
+        return OK;
+    secret_source_init(&source, file);
+    int rc = source.ask(&source, "PIN of the signing service's token", false, &s->pin, err);
+    return wrap(err, rc, "PIN file");
+}
+
+static int open_token(struct start *s, struct error *err)
+{
+    const struct server_config *c = s->config;
+    const struct service_token_options options = {.label = c->signer.token,
+                                                  .module = c->signer.token_module,
+                                                  .collections = c->signer.token_collections,
+                                                  .pin = &s->pin,
+                                                  .host = s->host};
+    if (!c->signer.token)
+        return OK;
+    int rc = service_token_new(&options, &s->token, err);
+    if (!rc)
+        (void)TAKE_PTR(s->host);
+    return rc;
 }
 
 /* The folder is open to others: the registry may be another user, and the socket guards itself. */
@@ -144,6 +191,7 @@ static int open_service(struct start *s, struct error *err)
     const struct service_options options = {
         .database = database,
         .passphrase = &s->passphrase,
+        .token = s->token ? &s->token : NULL,
         .lifetimes = {.snapshot_s = c->signer.snapshot_lifetime_s,
                       .timestamp_s = c->signer.timestamp_lifetime_s},
     };
@@ -208,6 +256,7 @@ int service_start(const struct service_start *start, struct error *err)
     CLEANUP(start_done)
     struct start s = {.config = start->config,
                       .passphrase = SECRET_INIT,
+                      .pin = SECRET_INIT,
                       .data_fd = -1,
                       .lock_fd = -1,
                       .listen_fd = -1,
@@ -218,7 +267,11 @@ int service_start(const struct service_start *start, struct error *err)
     if (!rc)
         rc = open_data(&s, err);
     if (!rc)
+        rc = start_host(&s, err);
+    if (!rc)
         rc = read_passphrase(&s, err);
+    if (!rc)
+        rc = read_pin(&s, err);
     if (!rc)
         rc = make_socket_folder(s.config->signer.socket, err);
     if (!rc)
@@ -227,6 +280,8 @@ int service_start(const struct service_start *start, struct error *err)
         rc = become(&s, err);
     if (!rc)
         rc = follow_parent(start->parent, err);
+    if (!rc)
+        rc = open_token(&s, err);
     if (!rc)
         rc = open_service(&s, err);
     if (!rc)

@@ -55,6 +55,8 @@ static const char *const schema[] = {
     "CREATE TABLE stated (collection TEXT PRIMARY KEY NOT NULL,"
     "  snapshot INTEGER NOT NULL, timestamp INTEGER NOT NULL);"
     "CREATE TABLE audit (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, line BLOB NOT NULL);",
+    /* Keys on a token never serve twice. */
+    "CREATE TABLE token_key (id TEXT PRIMARY KEY NOT NULL, collection TEXT NOT NULL);",
 };
 
 struct service_store {
@@ -513,6 +515,29 @@ static int save_record(struct service_store *store, const struct service_collect
     return service_memory_record(store->memory, &e, err);
 }
 
+static int save_taken(struct service_store *store, const struct service_collection *c,
+                      const struct key_id *id, struct error *err)
+{
+    CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+    int rc =
+        db_prepare(store->db, "INSERT INTO token_key (id, collection) VALUES (?1, ?2)", &stmt, err);
+    if (!rc)
+        rc = db_bind_text(stmt, 1, id->text, err);
+    if (!rc)
+        rc = db_bind_text(stmt, 2, c->name, err);
+    return rc ? rc : db_run(stmt, err);
+}
+
+int service_store_taken(struct service_store *store, const struct key_id *id, bool *out,
+                        struct error *err)
+{
+    CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+    int rc = db_prepare(store->db, "SELECT 1 FROM token_key WHERE id = ?1", &stmt, err);
+    if (!rc)
+        rc = db_bind_text(stmt, 1, id->text, err);
+    return rc ? rc : db_step(stmt, out, err);
+}
+
 int service_store_save(struct service_store *store, const struct service_collection *c,
                        struct error *err)
 {
@@ -529,6 +554,8 @@ int service_store_save(struct service_store *store, const struct service_collect
         rc = save_files(store, c, err);
     if (!rc)
         rc = save_root(store, c, err);
+    for (size_t i = 0; !rc && i < c->n_taken; i++)
+        rc = save_taken(store, c, &c->taken[i], err);
     if (!rc)
         rc = save_record(store, c, err);
     if (!rc)

@@ -27,6 +27,8 @@ struct service_collection {
     struct signer_set set;                      /* no files: nothing was published yet */
     struct signer_set gone; /* roles that nothing delegates to any more: should one come back, its
                                versions go on */
+    struct key_id taken[2]; /* keys of the token that this collection takes when it is saved */
+    size_t n_taken;
     int64_t snapshot_expires_s, timestamp_expires_s; /* as in the files; set before saving */
     int64_t floor_snapshot, floor_timestamp; /* published before, as an admin stated; not saved */
     const char *event;                       /* what the log calls its saving; NULL: by itself */
@@ -54,6 +56,10 @@ int service_store_add_root(struct service_store *store, const char *name,
 /* Both borrowed. */
 struct service_memory *service_store_memory(struct service_store *store);
 struct db *service_store_db(struct service_store *store);
+
+/* Whether any collection has, or ever had, this key of a token. */
+int service_store_taken(struct service_store *store, const struct key_id *id, bool *out,
+                        struct error *err) MUST_CHECK;
 
 /* Roots in one answer: more than a client takes at once, and well below a message's length. */
 #define SERVICE_STORE_MAX_ROOTS   TUF_MAX_ROOT_ROTATIONS

@@ -51,7 +51,7 @@ signer_of() { jq -r '.signatures[].keyid' <<< "$1"; }
     [[ $(signer_of "$(served timestamp)") == "$new" ]]
     [[ $(root_version) == 3 ]]
     # What comes later is signed by it, too, and a machine that has seen nothing starts from the old root.
-    bulla sign "$C:v1" --key targets --expires 40d > /dev/null
+    bulla trust renew "$C" targets --key targets > /dev/null
     rm -rf "$BULLA_HOME/trust/state"
     run bulla verify "$C:v1"
     expect 0 '^valid'
@@ -81,7 +81,7 @@ signer_of() { jq -r '.signatures[].keyid' <<< "$1"; }
     [[ $(served timestamp) == "$before" ]]
     run bulla verify "$C:v1"
     expect 0 '^valid'
-    bulla sign "$C:v1" --key targets --expires 40d > /dev/null
+    bulla trust renew "$C" targets --key targets > /dev/null
     run bulla trust rotate "$C" snapshot --key root
     expect 0
     [[ $(key_in_force snapshot) == "$waiting" ]]
@@ -102,7 +102,7 @@ signer_of() { jq -r '.signatures[].keyid' <<< "$1"; }
     expect 3 "stage it again"
     # Staged and never published costs nothing.
     bulla trust stage "$never" rotate "$C" snapshot timestamp
-    bulla sign "$C:v1" --key targets --expires 40d > /dev/null
+    bulla trust renew "$C" targets --key targets > /dev/null
     run bulla verify "$C:v1"
     expect 0 '^valid'
     [[ $(key_in_force snapshot) == "$(listed snapshot "$first")" ]]

@@ -47,6 +47,7 @@ static void the_default_file_says_the_defaults(void **state)
     assert_int_equal(written.access.token_key_lifetime_s, 30 * 86400);
     assert_int_equal(written.access.api_token_max_lifetime_s, 90 * 86400);
     assert_null(written.signer.user);
+    assert_null(written.signer.token);
     assert_null(written.metrics.socket);
     assert_int_equal(written.limits.stop_grace_s, 30);
     assert_true(written.limits.connections >= 5000);
@@ -76,6 +77,7 @@ static void everything_can_be_set(void **state)
         "access: {publicUrl: \"https://[::1]:5443/\", tokenLifetime: 60s, tokenKeyLifetime: 2h,\n"
         "  apiTokenMaxLifetime: 1d}\n"
         "signer:\n  socket: /run/s\n  dataDir: s\n  passphraseFile: p\n  user: signer\n"
+        "  token: my token\n  tokenModule: m.so\n  tokenPinFile: pin\n  tokenCollections: 'a/*'\n"
         "  timestampLifetime: 90s\n  snapshotLifetime: 2h\n"
         "limits:\n  connections: 10\n  connectionsPerAddress: 99\n  uploadsPerUser: 3\n"
         "  manifestSize: 1m\n  blobSize: 2g\n  minimumRate: 0\n  idleTimeout: 5\n"
@@ -94,6 +96,10 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c.access.api_token_max_lifetime_s, 86400);
     assert_string_equal(c.signer.socket, "/run/s");
     assert_string_equal(c.signer.user, "signer");
+    assert_string_equal(c.signer.token, "my token");
+    assert_string_equal(c.signer.token_module, scratch_name(s, "m.so"));
+    assert_string_equal(c.signer.token_pin_file, scratch_name(s, "pin"));
+    assert_string_equal(c.signer.token_collections, "a/*");
     assert_int_equal(c.signer.timestamp_lifetime_s, 90);
     assert_int_equal(c.signer.snapshot_lifetime_s, 7200);
     assert_int_equal(c.limits.connections, 10);

@@ -293,7 +293,8 @@ static void roots_of_an_older_database(void **state)
     toy_ok(db_exec(db,
                    "ALTER TABLE collection DROP COLUMN snapshot_next;"
                    "ALTER TABLE collection DROP COLUMN timestamp_next;"
-                   "DROP TABLE root; DROP TABLE shown; DROP TABLE stated; DROP TABLE audit;"
+                   "DROP TABLE token_key; DROP TABLE root; DROP TABLE shown; DROP TABLE stated; "
+                   "DROP TABLE audit;"
                    "DROP INDEX collection_changed; DROP INDEX collection_epoch;"
                    "ALTER TABLE collection DROP COLUMN epoch;"
                    "ALTER TABLE collection DROP COLUMN changed;"
