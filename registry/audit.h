@@ -1,11 +1,11 @@
 /*
  * The audit log: who did what, from where, with which result.
  *
- * Two chains under DATA/audit/ (see base/audit_record.h, audit_file.h). A change is first recorded as
- * "begun", durably, then made, then recorded with its result: a log that cannot be written refuses
- * changes before they happen, and nothing that happened is without a record. What is only read or
- * refused is buffered for a second; it is never the reason for a refusal. The index keeps the heads
- * of both chains, a few seconds old.
+ * Two chains under DATA/audit/ (see base/audit_record.h, audit_file.h). A change is first recorded
+ * as "begun", durably, then made, then recorded with its result: a log that cannot be written
+ * refuses changes before they happen, and nothing that happened is without a record. What is only
+ * read or refused is buffered for a second; it is never the reason for a refusal. The index keeps
+ * the heads of both chains, a few seconds old.
  *
  * Thread-safe. Several processes may append changes; accesses are the server's alone.
  */

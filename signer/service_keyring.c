@@ -104,15 +104,25 @@ static struct slot *token_slot(struct service_keyring *ring)
     return n >= SERVICE_KEYRING_TOKEN_MAX ? oldest : NULL;
 }
 
+static bool holds(const struct slot *slot, const struct bytes *sealed)
+{
+    return slot->key && bytes_equal(slot->sealed.data, slot->sealed.len, sealed->data, sealed->len);
+}
+
 static struct slot *find_slot(struct service_keyring *ring, const struct bytes *sealed)
 {
-    for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++) {
-        struct slot *slot = &ring->slots[i];
-        if (slot->key &&
-            bytes_equal(slot->sealed.data, slot->sealed.len, sealed->data, sealed->len))
-            return slot;
-    }
+    for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++)
+        if (holds(&ring->slots[i], sealed))
+            return &ring->slots[i];
     return NULL;
+}
+
+bool service_keyring_holds(const struct service_keyring *ring, const struct bytes *sealed)
+{
+    for (size_t i = 0; i < SERVICE_KEYRING_MAX; i++)
+        if (holds(&ring->slots[i], sealed))
+            return true;
+    return false;
 }
 
 void service_keyring_note(struct service_keyring *ring, const struct bytes *sealed, int rc,

@@ -43,6 +43,8 @@ int service_keyring_get(struct service_keyring *ring, const char *label, const s
 int service_keyring_public(struct service_keyring *ring, const char *label,
                            const struct bytes *sealed, struct public_key **out,
                            struct error *err) MUST_CHECK;
+/* Whether it is unlocked or open already. */
+bool service_keyring_holds(const struct service_keyring *ring, const struct bytes *sealed);
 /* What came of a signature: a key on a token that failed is opened anew when it is asked for next.
  */
 void service_keyring_note(struct service_keyring *ring, const struct bytes *sealed, int rc,

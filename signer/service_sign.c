@@ -22,10 +22,14 @@ int service_sign_key(struct service_keyring *ring, const struct service_collecti
     return wrap(err, rc, "%s key of collection '%s'", tuf_type_name(role), c->name);
 }
 
+static const struct bytes *key_of(const struct service_collection *c, enum tuf_type type)
+{
+    return type == TUF_SNAPSHOT ? &c->snapshot_key : &c->timestamp_key;
+}
+
 static bool same_key(const struct service_sign *s, enum tuf_type type)
 {
-    const struct bytes *a = type == TUF_SNAPSHOT ? &s->old->snapshot_key : &s->old->timestamp_key;
-    const struct bytes *b = type == TUF_SNAPSHOT ? &s->next->snapshot_key : &s->next->timestamp_key;
+    const struct bytes *a = key_of(s->old, type), *b = key_of(s->next, type);
     return bytes_equal(a->data, a->len, b->data, b->len);
 }
 
@@ -68,20 +72,10 @@ static int check_listed(const struct service_sign *s, enum tuf_type type, const 
                 (long long)file->version, tuf_type_name(type), id->text);
 }
 
-/* The key is not used any more afterwards. */
-static void note(const struct service_sign *s, enum tuf_type type, int rc, const struct error *err)
-{
-    const struct bytes *sealed =
-        type == TUF_SNAPSHOT ? &s->next->snapshot_key : &s->next->timestamp_key;
-    service_keyring_note(s->ring, sealed, rc, err);
-}
-
-/* Signs the tree and adds the file to the new set. */
-static int finish(const struct service_sign *s, enum tuf_type type, int64_t version,
-                  const struct js *tree, struct error *err)
+static int sign_once(const struct service_sign *s, enum tuf_type type, const struct js *tree,
+                     struct bytes *file, struct error *err)
 {
     struct signing_key *key = NULL;
-    CLEANUP(bytes_done) struct bytes file = BYTES_INIT;
     int rc = service_sign_key(s->ring, s->next, type, &key, err);
     if (rc)
         return rc;
@@ -90,12 +84,32 @@ static int finish(const struct service_sign *s, enum tuf_type type, int64_t vers
     if (!rc)
         rc = check_listed(s, type, &signer.id, err);
     if (!rc)
-        rc = tuf_compose_file(tree, &signer, 1, &file, err);
-    note(s, type, rc, err);
-    if (!rc && file.len > tuf_type_max_bytes(type))
-        rc = fail(err, E_LIMIT, "%s of %zu bytes, at most %zu are allowed", tuf_type_name(type),
-                  file.len, tuf_type_max_bytes(type));
-    return rc ? rc : service_set_add(&s->next->set, tuf_type_name(type), version, &file, err);
+        rc = tuf_compose_file(tree, &signer, 1, file, err);
+    service_keyring_note(s->ring, key_of(s->next, type), rc, err); /* may free the key */
+    return rc;
+}
+
+/* Signs the tree and adds the file to the new set. */
+static int finish(const struct service_sign *s, enum tuf_type type, int64_t version,
+                  const struct js *tree, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes file = BYTES_INIT;
+    struct error why = ERROR_INIT;
+    /* What was open may have been lost since: a token that was pulled and put back, a helper that
+     * ended. What was opened just now is not tried twice. */
+    bool held = service_keyring_holds(s->ring, key_of(s->next, type));
+    int rc = sign_once(s, type, tree, &file, &why);
+    if (rc == E_TOKEN && held) {
+        why = (struct error)ERROR_INIT;
+        bytes_clear(&file);
+        rc = sign_once(s, type, tree, &file, &why);
+    }
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    if (file.len > tuf_type_max_bytes(type))
+        return fail(err, E_LIMIT, "%s of %zu bytes, at most %zu are allowed", tuf_type_name(type),
+                    file.len, tuf_type_max_bytes(type));
+    return service_set_add(&s->next->set, tuf_type_name(type), version, &file, err);
 }
 
 static bool in_snapshot(const char *role)

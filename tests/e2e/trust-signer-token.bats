@@ -92,7 +92,6 @@ valid() { # COLLECTION
     # shellcheck disable=SC2086 # several
     kill -KILL $helper
     run renew tok/one
-    run renew tok/one
     expect 0
     valid tok/one
 }
