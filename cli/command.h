@@ -106,6 +106,7 @@ int command_logout(struct context *ctx, struct error *err);
 int command_push(struct context *ctx, struct error *err);
 int command_pull(struct context *ctx, struct error *err);
 int command_sign(struct context *ctx, struct error *err);
+int command_copy(struct context *ctx, struct error *err);
 int command_save(struct context *ctx, struct error *err);
 int command_load(struct context *ctx, struct error *err);
 int command_verify(struct context *ctx, struct error *err);

@@ -84,6 +84,13 @@ static const struct option_spec save_options[] = {
     OPTIONS_END,
 };
 
+static const struct option_spec copy_options[] = {
+    {"image-only", 0, OPTION_FLAG, NULL, "leave the proofs behind: any registry takes the image"},
+    {"unverified", 0, OPTION_FLAG, NULL, "copy what SRC's tag says now, signed or not, no proofs"},
+    {"parallel", 0, OPTION_TEXT, "N", "blobs moved at once, 1 to 16 (default 4)"},
+    OPTIONS_END,
+};
+
 static const struct option_spec sign_options[] = {
     {"key", 0, OPTION_LIST, "KEY", "key to sign with: a name or a pkcs11: URI; may be repeated"},
     {"role", 0, OPTION_TEXT, "ROLE", "role to sign into (default targets)"},
@@ -225,6 +232,12 @@ static const char save_notes[] =
     "policy\n"
     "and root. Other programs read it as an OCI archive.\n";
 
+static const char copy_notes[] =
+    "SRC is verified under policy and copied whole, an index with all its images. Its registry's\n"
+    "signatures go along: DST's must be configured to mirror the collection ('mirrors' in its\n"
+    "registry.yaml), and you need 'admin' there. DST is a repository; the tag stays SRC's. It is\n"
+    "verified under a policy scope that names the same 'collection'.\n";
+
 static const char load_notes[] =
     "Needs no network. The image is named as the bundle says, so that 'bulla run' finds it. A "
     "bundle\n"
@@ -306,6 +319,8 @@ const struct command commands[] = {
      1, 0, command_verify, verify_notes},
     {"pull", "REF", "verify and download an image", pull_options, 1, 1, 0, command_pull,
      pull_notes},
+    {"copy", "SRC DST", "copy an image and its signatures to another registry", copy_options, 2, 2,
+     0, command_copy, copy_notes},
     {"save", "REF", "write an image and its signatures to one file", save_options, 1, 1, 0,
      command_save, save_notes},
     {"load", "BUNDLE", "verify a bundle and take its image, without network", NULL, 1, 1, 0,

@@ -10,6 +10,8 @@
 #include "client/upload_memo.h"
 #include "oci/reference.h"
 
+#include <string.h>
+
 #define MAX_INDEX_DEPTH 4    /* indexes of indexes exist; deeper ones do not */
 #define MAX_BLOBS       8192 /* distinct blobs and manifests of one push */
 
@@ -98,11 +100,26 @@ static int send_blob(struct push *p, struct remote *r, const struct descriptor *
     return OK;
 }
 
+/* Before anything is fetched for it: the registry itself has it elsewhere. */
+static int mount_blob(struct push *p, struct remote *r, const struct descriptor *d, bool *mounted,
+                      struct error *err)
+{
+    const char *from = p->options->mount_from;
+    if (!from || strcmp(from, p->repository) == 0)
+        return OK;
+    int rc = remote_blob_mount(r, p->repository, &d->digest, from, mounted, err);
+    if (!rc && *mounted) {
+        (void)atomic_fetch_add(&p->mounted, 1);
+        progress_add(p->options->progress, d->size > 0 ? (uint64_t)d->size : 0);
+    }
+    return rc;
+}
+
 static int push_blob(void *ctx, struct remote *r, size_t i, struct error *err)
 {
     struct push *p = ctx;
     const struct descriptor *d = &p->blobs[i];
-    CLEANUP(cleanup_fd) int fd = -1;
+    struct image_part part;
     bool exists = false;
     int rc = remote_blob_exists(r, p->repository, &d->digest, &exists, err);
     if (rc)
@@ -113,11 +130,19 @@ static int push_blob(void *ctx, struct remote *r, size_t i, struct error *err)
         progress_add(p->options->progress, d->size > 0 ? (uint64_t)d->size : 0);
         return OK;
     }
-    rc = image_source_blob(p->source, &d->digest, &fd, NULL, err);
+    rc = mount_blob(p, r, d, &exists, err);
+    if (rc || exists)
+        return rc;
+    const struct image_want want = {.descriptor = d, .stop = r->http_options.stop};
+    rc = image_source_begin(p->source, &want, &part, err);
     /* A foreign layer's place is elsewhere; registries accept a manifest without it. */
     if (rc == E_NOTFOUND && d->non_distributable)
         return OK;
-    return rc ? rc : send_blob(p, r, d, fd, err);
+    if (rc)
+        return rc;
+    rc = send_blob(p, r, d, part.fd, err);
+    image_source_end(p->source, &part, rc);
+    return rc;
 }
 
 static int push_blobs(struct push *p, struct error *err)
@@ -139,12 +164,15 @@ static int push_blobs(struct push *p, struct error *err)
 static int read_manifest(struct push *p, const struct descriptor *d, struct bytes *data,
                          struct manifest **out, struct error *err)
 {
-    CLEANUP(cleanup_fd) int fd = -1;
+    const struct image_want want = {.descriptor = d, .manifest = true};
+    struct image_part part;
     char text[DIGEST_TEXT_MAX];
     struct digest actual;
-    int rc = image_source_blob(p->source, &d->digest, &fd, NULL, err);
-    if (!rc)
-        rc = file_read_fd(fd, MANIFEST_MAX_BYTES, data, err);
+    int rc = image_source_begin(p->source, &want, &part, err);
+    if (!rc) {
+        rc = file_read_fd(part.fd, MANIFEST_MAX_BYTES, data, err);
+        image_source_end(p->source, &part, rc);
+    }
     if (!rc)
         rc = digest_of(d->digest.alg, bytes_text(data), data->len, &actual, err);
     if (!rc && ((uint64_t)data->len != (uint64_t)d->size || !digest_equal(&actual, &d->digest)))

@@ -11,6 +11,7 @@
 
 #include "base/progress.h"
 #include "oci/manifest.h"
+#include "oci/reference.h"
 #include "oci/store.h"
 
 struct remote;
@@ -52,6 +53,9 @@ struct blob_upload_options {
  */
 int remote_blob_upload(struct remote *r, const char *repository, const struct descriptor *d, int fd,
                        const struct blob_upload_options *options, struct error *err) MUST_CHECK;
+/* Only asks the registry to take it from its repository `from`; *mounted false: it does not. */
+int remote_blob_mount(struct remote *r, const char *repository, const struct digest *d,
+                      const char *from, bool *mounted, struct error *err) MUST_CHECK;
 /* Forgets a broken upload of d: it is there now. */
 void remote_blob_upload_forget(const struct remote *r, const char *repository,
                                const struct descriptor *d, struct store *store);
@@ -105,6 +109,21 @@ struct remote_new_key {
 int remote_trust_new_key(struct remote *r, const char *repository,
                          const struct remote_new_key *wanted, struct bytes *out,
                          struct error *err) MUST_CHECK;
+/* What a registry says of mirroring into a repository, asked before anything is sent.
+ * E_UNSUPPORTED: it is no Bulla registry; E_UNAUTHORIZED, E_DENIED (admin is needed). */
+struct remote_mirror {
+    char collection[REFERENCE_REPOSITORY_MAX + 1]; /* "": it is not configured to */
+};
+int remote_mirror_ask(struct remote *r, const char *repository, struct remote_mirror *out,
+                      struct error *err) MUST_CHECK;
+/* A complete set; each file's `role` is the name it is served under. E_CONFLICT for 409 (older than
+ * what is there, or signed there), E_INVALID with the registry's reason. */
+struct remote_mirrored {
+    bool changed;
+    int64_t missing; /* signed manifests that are not there */
+};
+int remote_mirror_post(struct remote *r, const char *repository, const struct remote_file *files,
+                       size_t n, struct remote_mirrored *out, struct error *err) MUST_CHECK;
 /* Plain GET of an absolute URL (conformance front). E_NOTFOUND for 404. */
 int remote_url_get(struct remote *r, const char *url, size_t max, struct bytes *out,
                    struct error *err) MUST_CHECK;
@@ -124,7 +143,8 @@ struct transfer_count {
 struct transfer_options {
     struct store *store;       /* pull: where to; push: its notes (sessions, mounts), or NULL */
     struct progress *progress; /* NULL: nobody watches */
-    unsigned parallel; /* blobs at once, each over its own connection; 0: TRANSFER_PARALLEL */
+    unsigned parallel;      /* blobs at once, each over its own connection; 0: TRANSFER_PARALLEL */
+    const char *mount_from; /* push: repository of the same registry that has the blobs, or NULL */
     /* Told what is tried again, from any thread: one line of text. NULL: nobody listens. */
     void (*notice)(void *ctx, const char *text);
     void *notice_ctx;

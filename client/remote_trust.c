@@ -1,5 +1,7 @@
 /* The trust API: TUF metadata below /v2/<name>/_trust/, and plain URLs. Source: RFC 7578. */
+#include "base/json.h"
 #include "client/remote_private.h"
+#include "oci/reference.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -154,9 +156,7 @@ static int check_role(const char *role, struct error *err)
 static int append_part(struct bytes *body, const char *boundary, const struct remote_file *file,
                        struct error *err)
 {
-    int rc = check_role(file->role, err);
-    if (!rc)
-        rc = bytes_append_format(body, err,
+    int rc = bytes_append_format(body, err,
                                  "--%s\r\nContent-Disposition: form-data; name=\"files\"; "
                                  "filename=\"%s\"\r\nContent-Type: application/json\r\n\r\n",
                                  boundary, file->role);
@@ -177,16 +177,13 @@ static int make_boundary(char *out, size_t size, struct error *err)
     return OK;
 }
 
-int remote_trust_post(struct remote *r, const char *repository, const struct remote_file *files,
-                      size_t n, struct error *err)
+/* 0 where an answer came, whatever its status. */
+static int post_form(struct remote *r, const struct url *url, const struct remote_file *files,
+                     size_t n, struct http_response *response, struct error *err)
 {
-    struct url url;
     char boundary[48], type[96];
     CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
-    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
-    int rc = trust_url(r, repository, "tuf/", &url, err);
-    if (!rc)
-        rc = make_boundary(boundary, sizeof boundary, err);
+    int rc = make_boundary(boundary, sizeof boundary, err);
     for (size_t i = 0; !rc && i < n; i++)
         rc = append_part(&body, boundary, &files[i], err);
     if (!rc)
@@ -195,8 +192,20 @@ int remote_trust_post(struct remote *r, const char *repository, const struct rem
         return rc;
     (void)snprintf(type, sizeof type, "multipart/form-data; boundary=%s", boundary);
     struct http_request request = {
-        .method = HTTP_POST, .url = &url, .content_type = type, .data = body.data, .len = body.len};
-    rc = remote_call(r, &request, &response, err);
+        .method = HTTP_POST, .url = url, .content_type = type, .data = body.data, .len = body.len};
+    return remote_call(r, &request, response, err);
+}
+
+int remote_trust_post(struct remote *r, const char *repository, const struct remote_file *files,
+                      size_t n, struct error *err)
+{
+    struct url url;
+    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
+    int rc = trust_url(r, repository, "tuf/", &url, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = check_role(files[i].role, err);
+    if (!rc)
+        rc = post_form(r, &url, files, n, &response, err);
     if (rc || response.status == 200 || response.status == 201 || response.status == 204)
         return rc;
     return remote_expect(r, &response, 201, "trust metadata", err);
@@ -220,4 +229,64 @@ int remote_trust_new_key(struct remote *r, const char *repository,
     if (!rc)
         rc = remote_call(r, &request, &response, err);
     return rc ? rc : take_answer(r, &response, "new key", out, err);
+}
+
+/* --- mirrors --- */
+
+/* Answers of a registry that knows nothing of mirrors are anything: its own 404, a page, JSON. */
+static int not_bulla(const struct remote *r, struct error *err)
+{
+    return fail(err, E_UNSUPPORTED, "registry %s takes no proofs: it is no Bulla registry",
+                r->base.authority);
+}
+
+int remote_mirror_ask(struct remote *r, const char *repository, struct remote_mirror *out,
+                      struct error *err)
+{
+    struct url url;
+    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
+    CLEANUP(js_cleanup) struct js *answer = NULL;
+    struct http_request request = {.method = HTTP_GET, .url = &url};
+    int rc = trust_url(r, repository, "mirror", &url, err);
+    if (!rc)
+        rc = remote_call(r, &request, &response, err);
+    if (rc)
+        return rc;
+    if (response.status == 404 || response.status == 405 || response.status == 400)
+        return not_bulla(r, err);
+    rc = remote_expect(r, &response, 200, "whether it mirrors", err);
+    if (rc)
+        return rc;
+    const char *text = bytes_text(&response.body);
+    if (js_parse(text, response.body.len, &answer, NULL) != OK ||
+        js_type(js_get(answer, "mirrored")) != JS_BOOL)
+        return not_bulla(r, err);
+    const char *collection = js_text(js_get(answer, "collection"));
+    *out = (struct remote_mirror){.collection = ""};
+    if (collection && repository_name_valid(collection, strnlen(collection, 256)))
+        (void)snprintf(out->collection, sizeof out->collection, "%s", collection);
+    return OK;
+}
+
+int remote_mirror_post(struct remote *r, const char *repository, const struct remote_file *files,
+                       size_t n, struct remote_mirrored *out, struct error *err)
+{
+    struct url url;
+    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
+    CLEANUP(js_cleanup) struct js *answer = NULL;
+    int rc = trust_url(r, repository, "mirror", &url, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = check_path(files[i].role, err);
+    if (!rc)
+        rc = post_form(r, &url, files, n, &response, err);
+    if (!rc)
+        rc = remote_expect(r, &response, 200, "the proofs", err);
+    if (!rc)
+        rc = js_parse(bytes_text(&response.body), response.body.len, &answer, err);
+    if (rc)
+        return rc;
+    const struct js *changed = js_get(answer, "changed"), *missing = js_get(answer, "missing");
+    *out =
+        (struct remote_mirrored){.changed = js_number(changed) != 0, .missing = js_number(missing)};
+    return OK;
 }

@@ -449,6 +449,33 @@ int remote_blob_upload(struct remote *r, const char *repository, const struct de
     return rc;
 }
 
+int remote_blob_mount(struct remote *r, const char *repository, const struct digest *d,
+                      const char *from, bool *mounted, struct error *err)
+{
+    char name[REMOTE_BLOB_NAME_MAX];
+    struct error why = ERROR_INIT;
+    CLEANUP(upload_done)
+    struct upload u = {.remote = r,
+                       .repository = repository,
+                       .name = remote_blob_name(d, name),
+                       .fd = -1,
+                       .expected = d,
+                       .memo = UPLOAD_MEMO_INIT};
+    bool done = false;
+    int rc = remote_check_repository(repository, err);
+    if (!rc)
+        rc = remote_check_repository(from, err);
+    if (rc)
+        return rc;
+    rc = post(&u, from, &done, &why);
+    if (rc == E_INTERRUPTED || rc == E_NETWORK || rc == E_TLS)
+        return fail(err, rc, "%s", why.message);
+    if (!rc && !done)
+        cancel(&u);
+    *mounted = !rc && done;
+    return OK;
+}
+
 void remote_blob_upload_forget(const struct remote *r, const char *repository,
                                const struct descriptor *d, struct store *store)
 {

@@ -163,8 +163,8 @@ static int publish(struct blob_writer *w, const struct digest *d, struct error *
     return file_sync_dir(folder, err);
 }
 
-int blob_writer_commit(struct blob_writer *w, const struct digest *expected, int64_t size,
-                       struct error *err)
+static int check(struct blob_writer *w, const struct digest *expected, int64_t size,
+                 struct error *err)
 {
     struct digest real;
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
@@ -179,7 +179,27 @@ int blob_writer_commit(struct blob_writer *w, const struct digest *expected, int
     if (!digest_equal(&real, expected))
         return fail(err, E_DIGEST, "blob has digest '%s', not '%s'", digest_format(&real, got),
                     digest_format(expected, want));
-    return publish(w, expected, err);
+    return OK;
+}
+
+int blob_writer_commit(struct blob_writer *w, const struct digest *expected, int64_t size,
+                       struct error *err)
+{
+    int rc = check(w, expected, size, err);
+    return rc ? rc : publish(w, expected, err);
+}
+
+int blob_writer_read(struct blob_writer *w, const struct descriptor *expected, int *fd,
+                     struct error *err)
+{
+    int rc = check(w, &expected->digest, expected->size, err);
+    if (rc)
+        return rc;
+    *fd = fcntl(w->file.fd, F_DUPFD_CLOEXEC, 0);
+    if (*fd < 0)
+        return fail_sys(err, errno, "duplicate a descriptor");
+    w->spent = true;
+    return OK;
 }
 
 int blob_writer_finish(struct blob_writer *w, struct digest *digest, int64_t *size,

@@ -17,6 +17,7 @@ struct image_source {
     struct temporary temporary; /* an archive's content */
     int layout_fd;              /* folder with blobs/; −1 in the store */
     struct descriptor root;
+    struct image_fetcher fetcher; /* open is NULL: none of the above */
 };
 
 void image_source_free(struct image_source *src)
@@ -50,6 +51,36 @@ int image_source_blob(struct image_source *src, const struct digest *d, int *fd,
     if (rc == E_NOTFOUND)
         return fail(err, rc, "blob '%s' is not in the image", digest_format(d, text));
     return rc;
+}
+
+int image_source_new(const struct descriptor *root, const struct image_fetcher *fetcher,
+                     struct image_source **out, struct error *err)
+{
+    struct image_source *src = calloc(1, sizeof *src);
+    if (!src)
+        return fail_nomem(err);
+    src->layout_fd = -1;
+    src->temporary = (struct temporary)TEMPORARY_INIT;
+    src->root = *root;
+    src->fetcher = *fetcher;
+    *out = src;
+    return OK;
+}
+
+int image_source_begin(struct image_source *src, const struct image_want *want,
+                       struct image_part *out, struct error *err)
+{
+    *out = (struct image_part){-1, NULL};
+    if (src->fetcher.open)
+        return src->fetcher.open(src->fetcher.ctx, want, out, err);
+    return image_source_blob(src, &want->descriptor->digest, &out->fd, NULL, err);
+}
+
+void image_source_end(struct image_source *src, struct image_part *part, int rc)
+{
+    if (src->fetcher.close && part->held)
+        src->fetcher.close(src->fetcher.ctx, part, rc);
+    cleanup_fd(&part->fd);
 }
 
 /* --- image layouts --- */

@@ -11,6 +11,8 @@
 #include "base/progress.h"
 #include "oci/manifest.h"
 
+#include <stdatomic.h>
+
 struct store;
 struct blob_writer;
 
@@ -36,6 +38,10 @@ int64_t store_part_size(struct store *s, const struct digest *d);
 int blob_writer_restart(struct blob_writer *w, struct error *err) MUST_CHECK;
 /* Bytes written so far, kept ones included. */
 int64_t blob_writer_size(const struct blob_writer *w);
+/* A descriptor of what was written, for pread, where it has this digest and size: E_DIGEST. Writing
+ * is over then; a part stays one. */
+int blob_writer_read(struct blob_writer *w, const struct descriptor *expected, int *fd,
+                     struct error *err) MUST_CHECK;
 /* blob_writer_free will leave no trace. */
 void blob_writer_forget(struct blob_writer *w);
 int blob_writer_write(struct blob_writer *w, const void *data, size_t len,
@@ -92,7 +98,32 @@ int image_source_open(struct store *s, const char *text, struct image_source **o
 void image_source_free(struct image_source *src);
 void image_source_cleanup(struct image_source **src);
 const struct descriptor *image_source_root(const struct image_source *src);
-/* Descriptor of a blob for reading; E_NOTFOUND. Callers hash while reading. */
+
+/* What is read of a source: manifests and other blobs may lie at different places. */
+struct image_want {
+    const struct descriptor *descriptor;
+    bool manifest;
+    const atomic_bool *stop; /* NULL: nothing ends it early */
+};
+struct image_part {
+    int fd;     /* for pread; bytes are hashed by the reader */
+    void *held; /* the fetcher's */
+};
+/* A source whose blobs are brought from elsewhere when they are wanted. open may be called from
+ * several threads; each opened part is closed with how its use ended. */
+struct image_fetcher {
+    int (*open)(void *ctx, const struct image_want *want, struct image_part *out,
+                struct error *err);
+    void (*close)(void *ctx, struct image_part *part, int rc);
+    void *ctx;
+};
+int image_source_new(const struct descriptor *root, const struct image_fetcher *fetcher,
+                     struct image_source **out, struct error *err) MUST_CHECK;
+/* Any source: E_NOTFOUND where it has no such blob. */
+int image_source_begin(struct image_source *src, const struct image_want *want,
+                       struct image_part *out, struct error *err) MUST_CHECK;
+void image_source_end(struct image_source *src, struct image_part *part, int rc);
+/* Descriptor of a blob for reading; E_NOTFOUND. Callers hash while reading. Not for fetchers. */
 int image_source_blob(struct image_source *src, const struct digest *d, int *fd, int64_t *size,
                       struct error *err) MUST_CHECK;
 

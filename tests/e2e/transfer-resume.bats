@@ -231,3 +231,22 @@ arrived() { # REF NAME: the registry has what the store has, as another program 
     run bulla push store:big:v1 "$DEST:v1" --parallel 1
     expect 0
 }
+
+@test "a copy that was killed goes on in the next run, and leaves nothing behind" {
+    local job
+    forget_images
+    echo "hang down $((LAYER / 2))" > "$PROXY/order"
+    in_background command bulla --cacert "$REGISTRY_CA" copy --image-only "$REGISTRY_HOST/acme/big:v1" \
+        "$DIRECT/acme/t$BATS_TEST_NUMBER"
+    kill -KILL "$job"
+    wait "$job" || true
+    echo pass > "$PROXY/order"
+    [[ $(find "$BULLA_HOME/images/tmp" -name 'part-sha256-*' | wc -l) == 1 ]]
+    sleep 0.5
+    rm -f "$PROXY/bytes"
+    run bulla copy --image-only "$REGISTRY_HOST/acme/big:v1" "$DIRECT/acme/t$BATS_TEST_NUMBER"
+    expect 0 "^copied"
+    (($(moved down) < LAYER * 7 / 10))
+    [[ -z $(find "$BULLA_HOME/images/tmp" "$BULLA_HOME/images/blobs" -type f 2> /dev/null) ]]
+    [[ $(registry_status "/v2/acme/t$BATS_TEST_NUMBER/manifests/v1") == 200 ]]
+}
