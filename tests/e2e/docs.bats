@@ -200,6 +200,19 @@ follow() { # FILE HEADING
     ((FOLLOWED >= 12))
     run bulla verify "$REGISTRY_HOST/acme/second:v2"
     expect 1 'not signed'
+    # As docs/operations.md says, with this test's names.
+    awk '/^```/ { inside = $0 == "```yaml"; next } inside' "$TOP/docs/operations.md" > "$W/mirrors"
+    grep -q '^mirrors:$' "$W/mirrors"
+    sed 's|acme/\*|acme/second|; s|copies/\*|copies/app|' "$W/mirrors" >> "$W/registry/registry.yaml"
+    cp "$W"/home/trust/state/*/acme/second/_/roots/1.json acme.root.json
+    cp acme.root.json "$W/registry/"
+    sed -i "s/^listen:.*/listen: \"$REGISTRY_HOST\"/" "$W/registry/registry.yaml"
+    echo "$SERVER_PID" > "$W/registry/pid"
+    REGISTRY_DIR=$W/registry registry_stop
+    LINE="bulla-registry serve --config $W/registry/registry.yaml"
+    start_server
+    STAY=1 follow "$TOP/docs/trust.md" '## Copies'
+    ((FOLLOWED == 3))
     run bulla trust show "$REGISTRY_HOST/acme/second" --json
     [[ $(jq .root.version <<< "$output") == 3 ]]
     STAY=1 follow "$TOP/docs/trust.md" '## Without a network'

@@ -46,6 +46,7 @@ teardown_file() {
 }
 setup() {
     bulla_setup
+    cd "$BATS_TEST_TMPDIR" || return
     REGISTRY_CA=$BASE/both.crt
     export BULLA_POLICY=$BATS_TEST_TMPDIR/policy.json
     jq -n --arg a "$REGISTRY_HOST/acme" --arg b "$OTHER/copies" --arg c "$REGISTRY_HOST/near/app" \
