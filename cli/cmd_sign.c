@@ -100,7 +100,7 @@ int sign_manifest(struct context *ctx, const struct reference *ref,
 {
     const char *keys[OPTION_VALUES_MAX];
     char digest[DIGEST_TEXT_MAX];
-    struct keystore *ks;
+    struct collection_owner owner;
     struct collection_sign_result result;
     const char *role = option_text(&ctx->options, "role");
     struct collection_sign_options options = {
@@ -113,12 +113,9 @@ int sign_manifest(struct context *ctx, const struct reference *ref,
     };
     int rc = lifetime(ctx, &options.lifetime_s, err);
     if (!rc)
-        rc = context_policy(ctx, err);
-    if (!rc)
-        rc = context_keystore(ctx, &ks, err);
+        rc = context_owner(ctx, &owner, err);
     if (rc)
         return rc;
-    struct collection_owner owner = context_owner(ctx, ks);
     rc = collection_sign(&owner, ref, &options, &result, err);
     role = role ? role : "targets";
     if (!rc)

@@ -49,7 +49,7 @@ static int repository_only(const char *text, struct reference *ref, struct error
 int command_trust_init(struct context *ctx, struct error *err)
 {
     struct reference ref;
-    struct keystore *ks;
+    struct collection_owner owner;
     const char *root[OPTION_VALUES_MAX], *targets[OPTION_VALUES_MAX], *keys[OPTION_VALUES_MAX];
     struct collection_init_result made;
     struct collection_init_options options = {
@@ -67,10 +67,9 @@ int command_trust_init(struct context *ctx, struct error *err)
     if (!rc)
         rc = threshold(ctx, "targets-threshold", &options.targets_threshold, err);
     if (!rc)
-        rc = context_keystore(ctx, &ks, err);
+        rc = context_owner(ctx, &owner, err);
     if (rc)
         return rc;
-    struct collection_owner owner = context_owner(ctx, ks);
     if (!options.stage_file && options.n_keys)
         return fail(err, E_USAGE, "all root and targets keys sign: --key goes with --stage");
     rc = collection_init(&owner, &ref, &options, &made, err);

@@ -146,14 +146,8 @@ static int agree(struct context *ctx, struct error *err)
 static int open_ceremony(struct context *ctx, struct collection_owner *owner,
                          struct collection_ceremony *c, struct error *err)
 {
-    struct keystore *ks;
-    int rc = context_policy(ctx, err);
-    if (!rc)
-        rc = context_keystore(ctx, &ks, err);
-    if (rc)
-        return rc;
-    *owner = context_owner(ctx, ks);
-    return collection_ceremony_open(owner, ctx->options.args[0], c, err);
+    int rc = context_owner(ctx, owner, err);
+    return rc ? rc : collection_ceremony_open(owner, ctx->options.args[0], c, err);
 }
 
 int command_trust_add_signature(struct context *ctx, struct error *err)

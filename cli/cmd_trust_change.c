@@ -38,17 +38,13 @@ static int read_lifetime(struct context *ctx, int64_t *out, struct error *err)
 
 static int prepare(struct context *ctx, struct change_run *r, struct error *err)
 {
-    struct keystore *ks;
     int rc = parse_reference(ctx->options.args[0], &r->ref, err);
     if (!rc)
         rc = read_lifetime(ctx, &r->publish.lifetime_s, err);
     if (!rc)
-        rc = context_policy(ctx, err);
-    if (!rc)
-        rc = context_keystore(ctx, &ks, err);
+        rc = context_owner(ctx, &r->owner, err);
     if (rc)
         return rc;
-    r->owner = context_owner(ctx, ks);
     r->publish.keys = r->keys;
     r->publish.n_keys = option_list(&ctx->options, "key", r->keys, OPTION_VALUES_MAX);
     r->publish.stage_file = option_text(&ctx->options, "stage");

@@ -247,7 +247,7 @@ static int show_all(struct showing *s, struct error *err)
 int command_trust_show(struct context *ctx, struct error *err)
 {
     struct reference ref;
-    struct keystore *ks;
+    struct collection_owner owner;
     struct draft draft;
     CLEANUP(js_cleanup) struct js *roles = js_array_new(), *warnings = js_array_new();
     int rc = roles && warnings ? parse_reference(ctx->options.args[0], &ref, err) : fail_nomem(err);
@@ -255,12 +255,9 @@ int command_trust_show(struct context *ctx, struct error *err)
         rc = fail(err, E_USAGE, "name a repository, not a digest");
     ctx->verify.tofu = option_given(&ctx->options, "tofu");
     if (!rc)
-        rc = context_policy(ctx, err);
-    if (!rc)
-        rc = context_keystore(ctx, &ks, err);
+        rc = context_owner(ctx, &owner, err);
     if (rc)
         return rc;
-    struct collection_owner owner = context_owner(ctx, ks);
     rc = draft_open_to_look(&owner, &ref, &draft, err);
     if (rc)
         return rc;

@@ -61,8 +61,8 @@ int context_remote(struct context *ctx, const struct reference *ref, struct remo
                    struct error *err) MUST_CHECK;
 /* --parallel; 0 where it is not given. E_USAGE. */
 int context_parallel(const struct context *ctx, unsigned *out, struct error *err) MUST_CHECK;
-/* What changes of a collection need of this context. */
-struct collection_owner context_owner(struct context *ctx, struct keystore *ks);
+/* What a change to a collection needs of this context: policy, key store, secrets. */
+int context_owner(struct context *ctx, struct collection_owner *out, struct error *err) MUST_CHECK;
 /* The system's file alone, where it is in force; else *out is left as it is. policy_done frees it.
  */
 int context_system_policy(struct context *ctx, struct policy *out, struct error *err) MUST_CHECK;

@@ -205,10 +205,15 @@ static void announce_token(void *context, const char *label, size_t n_files)
         note(context, "%s signs %zu files; touch it for each if it asks for that", label, n_files);
 }
 
-struct collection_owner context_owner(struct context *ctx, struct keystore *ks)
+int context_owner(struct context *ctx, struct collection_owner *out, struct error *err)
 {
-    return (struct collection_owner){&ctx->verify,   ks, &ctx->passphrases, &ctx->pins,
+    struct keystore *ks = NULL;
+    int rc = context_policy(ctx, err);
+    if (!rc)
+        rc = context_keystore(ctx, &ks, err);
+    *out = (struct collection_owner){&ctx->verify,   ks, &ctx->passphrases, &ctx->pins,
                                      announce_token, ctx};
+    return rc;
 }
 
 void say_retry(void *context, const char *text)

@@ -271,11 +271,27 @@ int draft_compile(struct draft *d, struct error *err)
     return rc;
 }
 
+/* A split makes hundreds of them, and a person reads for what matters. */
+static bool is_empty_bin(const struct draft *d, const struct draft_file *f)
+{
+    const struct draft_file *from = f->delegator ? find_file(d, f->delegator) : NULL;
+    const struct tuf_bins *bins = from ? tuf_targets_bins(from->after) : NULL;
+    return !f->before && bins && tuf_bins_has(bins, f->role) && !tuf_targets_count(f->after);
+}
+
 int draft_describe(const struct draft *d, struct bytes *out, struct error *err)
 {
+    size_t n_empty = 0;
     int rc = OK;
-    for (size_t i = 0; !rc && i < d->n; i++)
-        rc = difference_describe(d->files[i].role, d->files[i].before, d->files[i].after, out, err);
+    for (size_t i = 0; !rc && i < d->n; i++) {
+        const struct draft_file *f = &d->files[i];
+        if (is_empty_bin(d, f))
+            n_empty++;
+        else
+            rc = difference_describe(f->role, f->before, f->after, out, err);
+    }
+    if (!rc && n_empty)
+        rc = bytes_append_format(out, err, "empty bins: %zu\n", n_empty);
     return rc;
 }
 

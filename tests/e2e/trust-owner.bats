@@ -293,6 +293,9 @@ vouching_role() { # REF: role that vouches
     for i in 2 3 4 5 6 7 8; do bulla sign "$C:v$i@$DIGEST" --key targets; done > /dev/null
     run bulla trust split "$C" --bin-key alice --bins 4 --key targets --key alice
     expect 0 "4 bins named 'targets-bin-"
+    # What nothing went to is counted, not listed.
+    grep -q "^empty bins: 1$" <<< "$output"
+    run ! grep -q "^targets-bin-1" <<< "$output"
     for i in 1 4 8; do
         run bulla verify "$C:v$i"
         expect 0

@@ -208,3 +208,39 @@ everybody() { # STATUS PATTERN REF
     grep -E '^bulla_trust_expiry_days\{.*acme/app.*role="targets".*\} 26[45]' "$BATS_TEST_TMPDIR/metrics" ||
         { grep trust_ "$BATS_TEST_TMPDIR/metrics"; false; }
 }
+
+# The last one: the registry of all the others ends here.
+@test "a registry set up anew under the same name: nobody follows without --replace" {
+    local ref=$REGISTRY_HOST/acme/app:v1 policy=$BATS_TEST_TMPDIR/policy.json
+    user() { bulla "$@" --home "$BATS_TEST_TMPDIR/user" --policy "$policy"; }
+    echo '{ "version": 1, "default": "deny" }' | tee "$policy" > "$BATS_TEST_TMPDIR/owner.json"
+    export BULLA_POLICY=$BATS_TEST_TMPDIR/owner.json
+    user trust pin "$ref"
+    user policy allow "$REGISTRY_HOST/acme/app"
+    user verify "$ref"
+    bulla_registry_stop
+    registry_init "$BATS_TEST_TMPDIR/anew"
+    sed -i "s/^listen:.*/listen: \"$REGISTRY_HOST\"/" "$BATS_TEST_TMPDIR/anew/registry.yaml"
+    registry_start "$BATS_TEST_TMPDIR/anew"
+    echo "$REGISTRY_PID" > "$BATS_FILE_TMPDIR/registry.pid"
+    export REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/auth.json
+    bulla login "$REGISTRY_HOST" --username "$REGISTRY_USER" --password-stdin <<< "$REGISTRY_PASSWORD"
+    # Its owner starts again with what is left.
+    bulla push store:app:v1 "$ref"
+    run bulla trust init "$ref" --root-key root2 --targets-key targets
+    expect 3 "another root is pinned here .* remove '$BULLA_HOME/trust/pins/"
+    rm -r "$BULLA_HOME/trust/pins/$REGISTRY_HOST/acme/app"
+    bulla trust init "$ref" --root-key root2 --targets-key targets
+    bulla sign "$ref" --key targets
+    run user verify "$ref"
+    ((status != 0))
+    run user trust pin "$ref"
+    expect 3 "another root is pinned .*--replace"
+    run user verify "$ref"
+    ((status != 0))
+    user trust pin "$ref" --replace
+    run user policy allow "$REGISTRY_HOST/acme/app"
+    expect 0
+    run user verify "$ref"
+    expect 0 "anchor: policy"
+}
