@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "keys/secret.h"
 #include "registry/access.h"
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/audit_command.h"
 #include "registry/deployment.h"
 #include "registry/password.h"

@@ -1,5 +1,5 @@
 /* bulla-registry audit verify, audit export. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/audit_scan.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"

@@ -1,5 +1,5 @@
 /* bulla-registry backup, restore. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/backup.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"

@@ -1,5 +1,5 @@
 /* bulla-registry config check. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"
 #include "registry/http_certificate.h"

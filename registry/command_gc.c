@@ -1,5 +1,5 @@
 /* bulla-registry gc: what nothing needs, and what holds the rest. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"
 #include "registry/gc.h"

@@ -1,5 +1,5 @@
 /* bulla-registry retention: what the rules remove, listed or done. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/audit_command.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"

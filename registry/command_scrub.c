@@ -1,5 +1,5 @@
 /* bulla-registry scrub: reads every stored blob again. */
-#include "registry/args.h"
+#include "base/args.h"
 #include "registry/commands.h"
 #include "registry/deployment.h"
 #include "registry/index_scrub.h"

@@ -1,23 +1,38 @@
 /* bulla-signer: the online signing service. Reads its options and its configuration; the rest is
  * service_start(). */
 #include "base/config.h"
-#include "base/db.h"
+#include "signer/service_commands.h"
 #include "signer/service_start.h"
-#include "signer/service_store.h"
 
 #include <signal.h>
 #include <string.h>
 
 static const char help[] =
     "usage: bulla-signer serve --config FILE [--parent PID]\n"
+    "       bulla-signer state [--json] --config FILE\n"
+    "       bulla-signer resume REPOSITORY --snapshot-version N --timestamp-version N "
+    "[--set-lost]\n"
+    "                           --config FILE\n"
+    "       bulla-signer resume --all [--ahead N] --config FILE\n"
+    "       bulla-signer audit verify [--head HASH] [--json] --config FILE\n"
+    "       bulla-signer audit export --config FILE\n"
+    "       bulla-signer metrics --config FILE\n"
     "       bulla-signer backup FILE --config FILE\n"
+    "       bulla-signer restore FILE --config FILE\n"
     "\n"
     "Holds the snapshot and timestamp keys of a registry's collections, verifies for itself what\n"
-    "it is asked to sign, and renews timestamps before they expire. Prints 'listening on SOCKET'\n"
-    "when it is ready; SIGTERM ends it. 'backup' copies its database, also while it runs, into "
-    "the\n"
-    "new file FILE; the keys in it stay encrypted with the passphrase, which is not copied.\n"
+    "it is asked to sign, and renews timestamps before they expire. 'serve' prints 'listening on\n"
+    "SOCKET' when it is ready; SIGTERM ends it. The others work beside it or without it.\n"
     "\n"
+    "'backup' copies its database into the new file FILE; the keys in it stay encrypted with the\n"
+    "passphrase, which is not copied. 'restore' puts such a copy into place. A service that finds\n"
+    "that it may have forgotten something signs nothing: 'state' says why and what is known, and\n"
+    "'resume' states the highest versions that were published. Where the registry holds that set\n"
+    "it hands it over.\n"
+    "\n"
+    "  --set-lost     nobody has that set: go on from the one remembered, above these versions\n"
+    "  --all          every collection: what is remembered, or the registry holds, was the last\n"
+    "  --ahead N      leave out N versions, for what may have been published since the backup\n"
     "  --config FILE  registry.yaml, shared with bulla-registry (section 'signer')\n"
     "  --parent PID   end when the process that started this one ends; PID is its number\n"
     "  --help         this text\n"
@@ -78,47 +93,27 @@ static int serve(char **args, struct error *err)
     return service_start(&start, err);
 }
 
-/* FILE --config FILE, in any order. */
-static int parse_backup(char **args, const char **config, const char **to, struct error *err)
-{
-    int rc = OK;
-    for (; *args && !rc; args++) {
-        if (strcmp(*args, "--config") == 0) {
-            rc = set_once(*args, config, args[1], err);
-            args += !rc;
-        } else if ((*args)[0] == '-' || *to) {
-            return fail(err, E_USAGE, "'%s': backup takes FILE and --config FILE", *args);
-        } else {
-            *to = *args;
-        }
-    }
-    return !rc && (!*config || !*to) ? fail(err, E_USAGE, "backup needs FILE and --config FILE")
-                                     : rc;
-}
+struct verb {
+    const char *name;
+    int (*run)(char **args, struct error *err);
+};
 
-/* A copy of one moment, also while the service runs; its private keys stay encrypted. */
-static int backup(char **args, struct error *err)
+static const struct verb verbs[] = {
+    {"serve", serve},
+    {"state", service_command_state},
+    {"resume", service_command_resume},
+    {"audit", service_command_audit},
+    {"metrics", service_command_metrics},
+    {"backup", service_command_backup},
+    {"restore", service_command_restore},
+};
+
+static const struct verb *verb_of(const char *word)
 {
-    const char *file = NULL, *to = NULL;
-    CLEANUP(server_config_done) struct server_config config = {0};
-    CLEANUP(cleanup_free) char *path = NULL;
-    CLEANUP(db_cleanup) struct db *db = NULL;
-    int rc = parse_backup(args, &file, &to, err);
-    if (!rc)
-        rc = server_config_load(file, &config, err);
-    if (rc)
-        return rc;
-    path = text_format("%s/" SERVICE_STORE_FILE, config.signer.data_dir);
-    if (!path)
-        return fail_nomem(err);
-    rc = db_open(path, 0, &db, err);
-    if (!rc)
-        rc = db_backup_to(db, to, err);
-    if (!rc && printf("copied to '%s'; its keys are encrypted with the passphrase in\n"
-                      "'%s', which is not in it: keep a copy of that apart\n",
-                      to, config.signer.passphrase_file) < 0)
-        rc = fail(err, E_SYS, "write");
-    return rc;
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(verbs[i].name, word) == 0)
+            return &verbs[i];
+    return NULL;
 }
 
 static int command(char **args, struct error *err)
@@ -126,8 +121,8 @@ static int command(char **args, struct error *err)
     if (!*args)
         return fail(err, E_USAGE, "no command: try 'bulla-signer --help'");
     const char *word = *args;
-    if ((strcmp(word, "serve") == 0 || strcmp(word, "backup") == 0) && args[1] &&
-        strcmp(args[1], "--help") == 0)
+    const struct verb *verb = verb_of(word);
+    if (verb && args[1] && strcmp(args[1], "--help") == 0)
         word = args[1];
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         return fputs(help, stdout) < 0 ? fail(err, E_SYS, "write the help text") : OK;
@@ -135,10 +130,8 @@ static int command(char **args, struct error *err)
         return printf("bulla-signer %s\n", BULLA_VERSION) < 0
                    ? fail(err, E_SYS, "write the version")
                    : OK;
-    if (strcmp(word, "serve") == 0)
-        return serve(args + 1, err);
-    if (strcmp(word, "backup") == 0)
-        return backup(args + 1, err);
+    if (verb)
+        return verb->run(args + 1, err);
     return fail(err, E_USAGE, "%s '%s': try 'bulla-signer --help'",
                 word[0] == '-' ? "unknown option" : "unknown command", word);
 }

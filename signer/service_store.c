@@ -154,6 +154,17 @@ int service_store_open(const char *path, struct service_keyring *ring, struct se
     return OK;
 }
 
+int service_store_open_plain(const char *path, struct db **out, struct error *err)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    int rc = db_open(path, 0, &db, err);
+    if (!rc)
+        rc = db_migrate(db, APPLICATION_ID, schema, sizeof schema / sizeof schema[0], err);
+    if (!rc)
+        *out = TAKE_PTR(db);
+    return wrap(err, rc, "the signing service's database '%s'", path);
+}
+
 void service_store_close(struct service_store *store)
 {
     if (!store)

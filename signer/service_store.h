@@ -38,6 +38,8 @@ void service_collection_done(struct service_collection *c);
 /* Opens or makes `path`; the ring must outlive the store. E_PASSPHRASE: made with another one. */
 int service_store_open(const char *path, struct service_keyring *ring, struct service_store **out,
                        struct error *err) MUST_CHECK;
+/* The database alone, for local commands; it must exist, and is brought to this version. */
+int service_store_open_plain(const char *path, struct db **out, struct error *err) MUST_CHECK;
 void service_store_close(struct service_store *store);
 void service_store_cleanup(struct service_store **store);
 

@@ -294,10 +294,11 @@ still_good() {
     still_good
     version=$(current targets | jq .signed.version)
     index_restore
-    # Until it has: a rollback to those who know better.
+    # It has before it answers: nobody sees a rollback.
     run bulla verify "$REF"
-    if ((status)); then expect 1 'rolled back'; fi
-    # A machine that knows nothing signs on top of the old files, and is told.
+    expect 0 '^valid'
+    (($(current targets | jq .signed.version) == version))
+    # A machine that knows nothing signs on top of that.
     rm -rf "$BULLA_HOME/trust/state"
     make_image app:fresh "fresh $RANDOM" > /dev/null
     bulla push store:app:fresh "$REGISTRY_HOST/acme/app:fresh" > /dev/null
@@ -309,28 +310,96 @@ still_good() {
     expect 0 '^valid'
 }
 
-@test "a restored signing service does not sign a version twice" {
-    bulla_registry_stop
-    cp -a "$REGISTRY_DIR/signer" "$BATS_TEST_TMPDIR/signer"
-    bulla_registry_start
-    still_good
+# refuses_to_sign: and publishes nothing, while what is published stays good.
+refuses_to_sign() {
+    local known
     known=$(versions)
-    bulla_registry_stop
-    mv "$REGISTRY_DIR/signer" "$BATS_TEST_TMPDIR/newer"
-    cp -a "$BATS_TEST_TMPDIR/signer" "$REGISTRY_DIR/signer"
-    bulla_registry_start
-    make_image app:fork "fork $RANDOM" > /dev/null
+    make_image "app:fork" "fork $RANDOM" > /dev/null
     bulla push store:app:fork "$REGISTRY_HOST/acme/app:fork" > /dev/null
     run bulla sign "$REGISTRY_HOST/acme/app:fork" --key targets
     expect 3 'signing service was restored'
     diff <(echo "$known") <(versions)
     run bulla verify "$REF"
     expect 0 '^valid'
+}
+
+signer() { bulla-signer "$@" --config "$REGISTRY_DIR/registry.yaml"; }
+shown() { signer state --json | jq ".collections[] | select(.collection == \"acme/app\").shown.$1"; }
+
+@test "a restored signing service does not sign a version twice" {
     bulla_registry_stop
-    rm -rf "$REGISTRY_DIR/signer"
-    mv "$BATS_TEST_TMPDIR/newer" "$REGISTRY_DIR/signer"
+    cp -a "$REGISTRY_DIR/signer" "$BATS_TEST_TMPDIR/signer"
     bulla_registry_start
     still_good
+    bulla_registry_stop
+    # All of its folder, as a copy of the disk would have it: the registry proves that it is old.
+    rm -rf "$REGISTRY_DIR/signer"
+    cp -a "$BATS_TEST_TMPDIR/signer" "$REGISTRY_DIR/signer"
+    bulla_registry_start
+    refuses_to_sign
+    run signer state
+    expect 0 'in doubt: the registry holds snapshot'
+    run signer resume acme/app --snapshot-version 1 --timestamp-version 1
+    expect 3 'cannot be lower'
+    # More than the registry has: it is older than what was published, too.
+    run signer resume acme/app --snapshot-version "$(($(shown snapshot) + 1))" --timestamp-version 999
+    expect 0 'waits for the registry'
+    run bulla sign "$REGISTRY_HOST/acme/app:fork" --key targets
+    expect 3 'were stated, the registry holds'
+    run signer resume acme/app --snapshot-version "$(shown snapshot)" --timestamp-version "$(shown timestamp)"
+    expect 0 'waits for the registry'
+    still_good
+    run signer resume acme/app --snapshot-version 999 --timestamp-version 999
+    expect 3 'in no doubt'
+}
+
+# The lines of the section in docs/operations.md, with this test's names; N: the one to run.
+documented() {
+    sed -n '/^## The signing service/,/^## Limits/s/^    \(bulla-signer .*\)/\1/p' \
+        "$BATS_TEST_DIRNAME/../../docs/operations.md" | sed -n "$1p" |
+        sed "s|/srv/bulla/|$REGISTRY_DIR/|; s|/srv/|$BATS_TEST_TMPDIR/|
+            s|-version 12 |-version $(shown snapshot) |; s|-version 40 |-version $(shown timestamp) |"
+}
+
+@test "a backup of the signing service, put into place, signs nothing before its admin has spoken" {
+    run eval "$(documented 1)"
+    expect 0 'copied to'
+    run eval "$(documented 1)"
+    expect 3 'exists'
+    still_good
+    run eval "$(documented 2)"
+    expect 3 'stop it first'
+    bulla_registry_stop
+    run eval "$(documented 2)"
+    expect 3 'move it away'
+    rm -f "$REGISTRY_DIR"/signer/signer.db* "$REGISTRY_DIR/signer/last-signed"
+    run eval "$(documented 2)"
+    expect 0 'signs nothing until'
+    bulla_registry_start
+    [[ $(registry_curl /readyz) == *'"signer":"restored"'* ]]
+    refuses_to_sign
+    run eval "$(documented 3)"
+    expect 0 'in doubt: the database is a copy'
+    run eval "$(documented 4)"
+    expect 0 'waits for the registry'
+    still_good
+    run eval "$(documented 5)"
+    expect 0 'signer: [0-9]+ records, 1 to [0-9]+ unbroken; head [0-9a-f]{64}$'
+    run eval "$(documented 6)"
+    for event in key.make sign memory.doubt refuse memory.state memory.adopt memory.settle; do
+        expect 0 "\"event\":\"$event\",\"result\":"
+    done
+    run eval "$(documented 7)"
+    expect 0 '^bulla_signer_doubted 0$'
+    expect 0 '^bulla_signer_refused_total.reason="stale". [1-9]'
+    [[ -z $(documented 8) ]]
+    registry_curl /metrics > "$BATS_TEST_TMPDIR/metrics"
+    grep -q '^bulla_signer_signatures_total{role="snapshot"} [1-9]' "$BATS_TEST_TMPDIR/metrics"
+    for word in '--all --snapshot-version 1' 'acme/app' 'acme/app --snapshot-version 0 --timestamp-version 1' ''; do
+        # shellcheck disable=SC2086 # words
+        run signer resume $word
+        expect 2 ''
+    done
 }
 
 @test "a ban is lifted by root keys only" {

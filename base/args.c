@@ -1,4 +1,4 @@
-#include "registry/args.h"
+#include "base/args.h"
 
 #include <string.h>
 

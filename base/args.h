@@ -1,10 +1,10 @@
 /*
- * Command-line arguments of bulla-registry: long options and positional words.
+ * Command-line arguments of bulla-registry and bulla-signer: long options and positional words.
  *
  * Strict: unknown and repeated options are errors that name the nearest known one. Not thread-safe.
  */
-#ifndef BULLA_REGISTRY_ARGS_H
-#define BULLA_REGISTRY_ARGS_H
+#ifndef BULLA_BASE_ARGS_H
+#define BULLA_BASE_ARGS_H
 
 #include "base/error.h"
 
