@@ -1,9 +1,9 @@
 #include "registry/command_accounts.h"
 
+#include "base/args.h"
 #include "base/clock.h"
 #include "keys/secret.h"
 #include "registry/access.h"
-#include "base/args.h"
 #include "registry/audit_command.h"
 #include "registry/deployment.h"
 #include "registry/password.h"

@@ -1,6 +1,6 @@
 /* bulla-registry grant …, group …: rights, and whom they are given to together. */
-#include "registry/access.h"
 #include "base/args.h"
+#include "registry/access.h"
 #include "registry/command_accounts.h"
 
 #include <string.h>

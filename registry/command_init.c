@@ -1,6 +1,6 @@
 /* bulla-registry init: a folder with everything a first registry needs. */
-#include "registry/access.h"
 #include "base/args.h"
+#include "registry/access.h"
 #include "registry/blobs.h"
 #include "registry/commands.h"
 #include "registry/devca.h"

@@ -1,7 +1,7 @@
 /* bulla-registry api-token …, token-key …: passwords for programs, and what signs logins. */
+#include "base/args.h"
 #include "registry/access.h"
 #include "registry/api_token.h"
-#include "base/args.h"
 #include "registry/command_accounts.h"
 #include "registry/deployment.h"
 #include "registry/password.h"

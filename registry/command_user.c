@@ -1,6 +1,6 @@
 /* bulla-registry user …: users and the certificates that stand for them. */
-#include "registry/access.h"
 #include "base/args.h"
+#include "registry/access.h"
 #include "registry/command_accounts.h"
 #include "registry/http_client_certificate.h"
 
