@@ -106,3 +106,34 @@ at_old() {
     rm "$TUF"/timestamp.json.s*
     return "$status"
 }
+
+@test "failures while an owner looks: nothing is signed on a guess" {
+    bulla verify "$REF"
+    owners_release 2
+    for place in 2.root.json timestamp.json 2.snapshot.json 2.targets.json; do
+        for answer in 500:3 403:1 307:3; do
+            echo "${answer%:*}" > "$TUF/$place.status"
+            refused "${answer#*:}" "status ${answer%:*}|denies access|redirect" \
+                bulla trust renew "$C" targets --key targets --without-history
+            refused "${answer#*:}" "status ${answer%:*}|denies access|redirect" bulla sign "$C:v2@$DIGEST" --key targets
+            rm "$TUF/$place.status"
+        done
+    done
+    [[ $(posts) == 0 ]]
+}
+
+@test "a registry that takes a publication and shows nothing of it is not believed" {
+    bulla verify "$REF"
+    for status in 200 201 204; do
+        echo "$status" > "$TUF/.status"
+        refused 3 'does not show it|status 20' bulla sign "$C:v2@$DIGEST" --key targets
+    done
+    # Nor one that sends the owner elsewhere with what was signed.
+    echo 307 > "$TUF/.status"
+    echo "https://localhost:${REGISTRY_HOST##*:}/v2/elsewhere/" > "$TUF/.location"
+    refused 3 'redirect' bulla sign "$C:v2@$DIGEST" --key targets
+    run ! grep -q elsewhere "$WWW/requests"
+    rm "$TUF/.status" "$TUF/.location"
+    run bulla verify "$REF"
+    expect 0 '^valid'
+}
