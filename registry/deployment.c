@@ -62,10 +62,13 @@ int deployment_check(const struct server_config *config, struct error *err)
                    {"tls.certificate", config->tls.certificate},
                    {"signer.dataDir", config->signer.data_dir},
                    {"signer.passphraseFile", config->signer.passphrase_file},
+                   {"signer.tokenPinFile", config->signer.token_pin_file},
                    {"the configuration", config->file}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof secrets / sizeof *secrets; i++)
-        rc = check_outside(config->data_dir, secrets[i].what, secrets[i].path, err);
+        rc = !secrets[i].path
+                 ? 0
+                 : check_outside(config->data_dir, secrets[i].what, secrets[i].path, err);
     return rc;
 }
 

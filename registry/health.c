@@ -81,14 +81,17 @@ static const char *try_disk(struct health *h)
     return "full";
 }
 
-/* "restored": it signs nothing until its admin has spoken. */
+/* "restored": it signs nothing until its admin has spoken. "token": the one with its keys cannot be
+ * used. */
 static const char *try_signer(struct health *h)
 {
     struct error err = ERROR_INIT;
     CLEANUP(signer_status_done) struct signer_status status = {.metrics = BYTES_INIT};
     if (signer_link_status(h->registry->signer, SIGNER_TIMEOUT_MS, &status, &err) != 0)
         return "unreachable";
-    return status.doubted ? "restored" : "ok";
+    if (status.doubted)
+        return "restored";
+    return status.token_failing ? "token" : "ok";
 }
 
 static struct state try_all(struct health *h)

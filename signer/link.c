@@ -328,6 +328,8 @@ int signer_link_status(const struct signer_link *link, int64_t timeout_ms,
     if (!rc)
         rc = js_want_bool(o, "doubted", &s.doubted, err);
     if (!rc)
+        rc = js_want_bool(o, "tokenFailing", &s.token_failing, err);
+    if (!rc)
         rc = js_want_text(o, "metrics", &metrics, err);
     if (!rc)
         rc = bytes_append_text(&s.metrics, metrics, err);

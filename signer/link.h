@@ -82,6 +82,7 @@ struct signer_status {
     char hash[SIGNER_HASH_MAX];         /* of that record */
     int64_t n_doubted;                  /* collections it does not sign for: it was restored */
     bool doubted;                       /* …nor for new ones */
+    bool token_failing;                 /* nor for those whose keys are on its token */
     struct bytes metrics;               /* Prometheus text; bytes_done */
 };
 void signer_status_done(struct signer_status *status);

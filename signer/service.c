@@ -464,6 +464,7 @@ int service_renew_one(struct service *service, bool *more, struct error *err)
     char name[REFERENCE_REPOSITORY_MAX + 1];
     int64_t now_s = clock_now_s();
     const struct service_lifetimes *l = &service->lifetimes;
+    service_token_watch(service_keyring_token(service->ring));
     const struct service_due when = {
         .now_s = now_s,
         .timestamp_before_s = now_s + l->timestamp_s / 2,
@@ -554,6 +555,7 @@ static int answer_told(struct service *service, const struct protocol_request *r
 {
     CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
     struct db *db = service_store_db(service->store);
+    service->stats.token_failing = service_token_failing(service_keyring_token(service->ring));
     int rc = request->kind == PROTOCOL_STATUS
                  ? service_tell_status(&service->stats, db, clock_now_s(), &json, err)
                  : service_tell_changes(db, request->since, &json, err);

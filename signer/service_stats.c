@@ -89,6 +89,12 @@ static int write_memory(struct db *db, struct bytes *out, struct error *err)
                             (int64_t)s.last.seq, err);
 }
 
+static int write_token(const struct service_stats *s, struct bytes *out, struct error *err)
+{
+    return write_gauge(out, "bulla_signer_token_failing",
+                       "1 where the token with its keys cannot be used.", s->token_failing, err);
+}
+
 static int write_expiry(struct db *db, int64_t now_s, struct bytes *out, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
@@ -119,5 +125,7 @@ int service_stats_write(const struct service_stats *stats, struct db *db, int64_
         rc = write_times(stats, out, err);
     if (!rc)
         rc = write_memory(db, out, err);
+    if (!rc)
+        rc = write_token(stats, out, err);
     return rc ? rc : write_expiry(db, now_s, out, err);
 }

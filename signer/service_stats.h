@@ -18,6 +18,7 @@ struct service_stats {
     uint64_t busy_us;     /* spent on requests */
     uint64_t slowest_us;  /* one request */
     unsigned connections; /* now */
+    bool token_failing;   /* what the keys on it sign cannot be signed */
 };
 
 void service_stats_request(struct service_stats *stats, int code, int64_t spent_us);

@@ -12,7 +12,7 @@ static int set_common(struct js *o, const struct service_memory_status *s, int64
     return rc ? rc : js_set(o, "number", js_int_new(number), err);
 }
 
-static int fill_status(struct js *o, const struct service_memory_status *s,
+static int fill_status(struct js *o, const struct service_memory_status *s, bool token_failing,
                        const struct bytes *metrics, struct error *err)
 {
     char hash[AUDIT_HASH_HEX + 1];
@@ -24,6 +24,8 @@ static int fill_status(struct js *o, const struct service_memory_status *s,
         rc = js_set(o, "doubtedCollections", js_int_new(s->n_doubted), err);
     if (!rc)
         rc = js_set(o, "doubted", js_bool_new(s->doubted), err);
+    if (!rc)
+        rc = js_set(o, "tokenFailing", js_bool_new(token_failing), err);
     return rc ? rc : js_set(o, "metrics", js_text_new(bytes_text(metrics)), err);
 }
 
@@ -37,7 +39,7 @@ int service_tell_status(const struct service_stats *stats, struct db *db, int64_
     if (!rc)
         rc = service_stats_write(stats, db, now_s, &metrics, err);
     if (!rc)
-        rc = fill_status(o, &s, &metrics, err);
+        rc = fill_status(o, &s, stats->token_failing, &metrics, err);
     return rc ? rc : js_write(o, false, out, err);
 }
 

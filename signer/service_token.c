@@ -1,5 +1,6 @@
 #include "signer/service_token.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <fnmatch.h>
@@ -12,6 +13,10 @@
  * whose keys are elsewhere. A touch is not waited for. */
 #define PATIENCE_MS 5000
 
+/* A real card takes a second to list its keys. */
+#define WATCH_MS         (300 * 1000)
+#define WATCH_FAILING_MS (60 * 1000)
+
 /* What secret_source asks of this object. */
 struct pin_source {
     struct secret_source source;
@@ -23,8 +28,9 @@ struct service_token {
     struct pin_source pins;
     struct secret pin;
     char *label, *module, *collections;
-    bool refused; /* the PIN was not taken */
-    bool failing; /* said in the log */
+    bool refused;    /* the PIN was not taken */
+    bool failing;    /* said in the log */
+    int64_t seen_ms; /* when something came of it last; 0: never */
 };
 
 static int give_pin(struct secret_source *self, const char *prompt, bool confirm,
@@ -206,6 +212,7 @@ void service_token_note(struct service_token *token, int rc, const struct error 
 {
     if (!token)
         return;
+    token->seen_ms = clock_monotonic_ms();
     token->refused = token->refused || rc == E_PASSPHRASE;
     bool failing = rc == E_TOKEN || rc == E_PASSPHRASE;
     if (failing && !token->failing)
@@ -214,4 +221,35 @@ void service_token_note(struct service_token *token, int rc, const struct error 
     if (!failing && !rc && token->failing)
         log_info("token '%s' works again", token->label);
     token->failing = failing || (rc && token->failing);
+}
+
+/* E_TOKEN where no key of the token can be seen. */
+static int look_for_keys(struct service_token *token, struct error *err)
+{
+    CLEANUP(cleanup_free) struct token_key *keys = NULL;
+    const struct token_terms terms = terms_of(token);
+    size_t n = 0;
+    int rc = token_list_on(&terms, &keys, &n, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (strcmp(keys[i].token, token->label) == 0)
+            return OK;
+    return rc ? rc : fail(err, E_TOKEN, "it is not there, or has no keys");
+}
+
+void service_token_watch(struct service_token *token)
+{
+    struct error err = ERROR_INIT;
+    /* A refused PIN stays refused; the token itself was there. */
+    if (!token || token->refused)
+        return;
+    int64_t every_ms = token->failing ? WATCH_FAILING_MS : WATCH_MS;
+    if (token->seen_ms && clock_monotonic_ms() - token->seen_ms < every_ms)
+        return;
+    int rc = look_for_keys(token, &err);
+    service_token_note(token, rc, &err);
+}
+
+bool service_token_failing(const struct service_token *token)
+{
+    return token && token->failing;
 }

@@ -48,5 +48,11 @@ int service_token_open(struct service_token *token, const struct bytes *record,
                        struct signing_key **out, struct error *err) MUST_CHECK;
 /* What came of a signature with one of its keys; NULL: none. */
 void service_token_note(struct service_token *token, int rc, const struct error *err);
+/* Looks whether the token is there, where nobody had to do with it for a while. NULL: there is
+ * none.
+ */
+void service_token_watch(struct service_token *token);
+/* What was found last; NULL: false. */
+bool service_token_failing(const struct service_token *token);
 
 #endif

@@ -37,6 +37,14 @@ init() { # COLLECTION
 }
 renew() { bulla trust renew "$REGISTRY_HOST/$1" targets --key targets; } # COLLECTION: a publication
 log_says() { grep -q "$1" "$REGISTRY_DIR/log"; }
+signer_says() { # WORD: in /readyz, which looks every two seconds
+    local i
+    for ((i = 0; i < 60; i++)); do
+        [[ $(registry_curl /readyz | jq -r .signer) == "$1" ]] && return 0
+        sleep 0.1
+    done
+    return 1
+}
 valid() { # COLLECTION
     run bulla verify "$REGISTRY_HOST/$1:v1"
     expect 0 '^valid'
@@ -74,6 +82,7 @@ valid() { # COLLECTION
     run renew tok/one
     expect 3 "cannot use its token"
     log_says "token 'service': .*cannot be signed until"
+    signer_says token
     key tok/one snapshot | jq -e .keytype
     run renew acme/app
     expect 0
@@ -82,6 +91,7 @@ valid() { # COLLECTION
     run renew tok/one
     expect 0
     log_says "token 'service' works again"
+    signer_says ok
 }
 
 @test "a helper that ended is started again" {
@@ -105,6 +115,7 @@ valid() { # COLLECTION
     run renew tok/one
     expect 3 "cannot use its token"
     log_says "refused the PIN; it is not sent again"
+    signer_says token
     run renew acme/app
     expect 0
     echo "$PIN" > "$REGISTRY_DIR/signer/pin"
