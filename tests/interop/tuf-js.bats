@@ -287,6 +287,11 @@ follows_not() { # REPOSITORY TAG
     bulla trust rotate "$c" targets --new-key life-targets3 --key root --key life-targets3 > /dev/null
     bulla trust rotate "$c" root --new-key life-root3 --key root --key life-root3 > /dev/null
     follows acme/life v1 a-1
+    bulla trust rotate "$c" snapshot --key life-root3 > /dev/null
+    follows acme/life v1
+    bulla trust rotate "$c" snapshot timestamp --key life-root3 > /dev/null
+    follows acme/life v1 a-1
+    bulla sign "$c:a-1" --role alice --key life-alice2 > /dev/null
     bulla trust renew "$c" root targets alice --key life-root3 --key life-targets3 --key life-alice2 > /dev/null
     bulla trust split "$c" alice --bin-key life-bin --key life-alice2 --key life-bin > /dev/null
     follows acme/life v1 a-1 a-2
