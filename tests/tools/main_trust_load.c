@@ -6,6 +6,8 @@
  *         signs COUNT tags v0000000… from FIRST, all of one manifest, in one publication
  *     trust-load verify REF CA ROUNDS
  *         verifies again and again in this process; one line each: µs of processor, µs in all
+ *     trust-load reuse REF CA ROUNDS
+ *         the same from what is stored alone, as a run does within policy's 'refresh'
  */
 #include "base/clock.h"
 #include "base/file.h"
@@ -145,13 +147,14 @@ static int64_t wall_us(void)
     return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
-static int run_verify(char **argv, struct error *err)
+static int run_verify(char **argv, bool reuse, struct error *err)
 {
     CLEANUP(load_done) struct load l = {.keystore = NULL};
     uint64_t rounds = 0;
     int rc = load_open(&l, argv[0], argv[1], err);
     if (!rc)
         rc = number(argv[2], &rounds, err);
+    l.verify.reuse_recent = reuse;
     for (uint64_t i = 0; !rc && i < rounds; i++) {
         struct verdict v;
         int64_t cpu = cpu_us(), wall = wall_us();
@@ -171,12 +174,12 @@ int main(int argc, char **argv)
     int rc;
     if (argc == 9 && strcmp(argv[1], "fill") == 0)
         rc = run_fill(argv + 2, &err);
-    else if (argc == 5 && strcmp(argv[1], "verify") == 0)
-        rc = run_verify(argv + 2, &err);
+    else if (argc == 5 && (strcmp(argv[1], "verify") == 0 || strcmp(argv[1], "reuse") == 0))
+        rc = run_verify(argv + 2, argv[1][0] == 'r', &err);
     else
         rc = fail(&err, E_USAGE,
                   "trust-load fill REPOSITORY CA KEY DIGEST SIZE FIRST COUNT, or "
-                  "trust-load verify REF CA ROUNDS");
+                  "trust-load verify|reuse REF CA ROUNDS");
     if (rc)
         (void)fprintf(stderr, "trust-load: %s\n", err.message);
     return rc ? 1 : 0;
