@@ -96,15 +96,16 @@ void hex_encode(const void *data, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-static int hex_value(char c)
+/* By table: metadata of a large collection is mostly digests. One more than the value; 0: no digit.
+ */
+static const uint8_t hex_values[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16};
+
+static unsigned hex_value(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    return hex_values[(uint8_t)c] - 1u;
 }
 
 int hex_decode(const char *hex, size_t hex_len, uint8_t *out, size_t len, struct error *err)
@@ -113,7 +114,7 @@ int hex_decode(const char *hex, size_t hex_len, uint8_t *out, size_t len, struct
         return fail(err, E_INVALID, "hex text of %zu characters where %zu are needed", hex_len,
                     len * 2);
     for (size_t i = 0; i < hex_len; i++)
-        if (hex_value(hex[i]) < 0)
+        if (!hex_values[(uint8_t)hex[i]])
             return fail(err, E_INVALID, "not a hex digit at character %zu", i + 1);
     for (size_t i = 0; i < len; i++)
         out[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));

@@ -422,15 +422,30 @@ static int by_code_point(const void *a, const void *b)
     return strcmp(((const struct js_iter *)a)->key, ((const struct js_iter *)b)->key);
 }
 
+/* Most objects are small, and most texts are in order already. */
+#define FEW_MEMBERS 8
+
+static void sort_members(struct js_iter *members, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (by_code_point(&members[i - 1], &members[i]) > 0) {
+            qsort(members, n, sizeof *members, by_code_point);
+            return;
+        }
+}
+
 static int canonical_object(const struct js *v, struct bytes *out, struct error *err)
 {
     size_t n = js_count(v), i = 0;
-    CLEANUP(cleanup_free) struct js_iter *members = calloc(n + 1, sizeof *members);
+    struct js_iter few[FEW_MEMBERS];
+    CLEANUP(cleanup_free)
+    struct js_iter *many = n > FEW_MEMBERS ? calloc(n, sizeof *many) : NULL;
+    struct js_iter *members = n > FEW_MEMBERS ? many : few;
     if (!members)
         return fail_nomem(err);
     js_foreach (v, it)
         members[i++] = it;
-    qsort(members, n, sizeof *members, by_code_point);
+    sort_members(members, n);
     int rc = bytes_append_text(out, "{", err);
     for (i = 0; !rc && i < n; i++) {
         if (i)

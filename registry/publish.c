@@ -213,6 +213,7 @@ static void move_content(struct signer_set *from, struct signer_set *set, bool *
             if (set->files[k].data.len == 0 && from->files[i].data.len &&
                 set->files[k].version == from->files[i].version &&
                 strcmp(set->files[k].role, from->files[i].role) == 0) {
+                bytes_done(&set->files[k].data);
                 set->files[k].data = bytes_take(&from->files[i].data);
                 *moved = true;
             }

@@ -183,6 +183,8 @@ static int parse_all(struct tuf_metadata *m, struct error *err)
         rc = parse_common(m, err);
     if (!rc)
         rc = parse_part(m, err);
+    if (!rc)
+        rc = bytes_reserve(&m->canonical, m->bytes.len, err);
     return rc ? rc : js_canonical(m->body, &m->canonical, err);
 }
 

@@ -505,6 +505,7 @@ static void ask_for_content(struct desk *d, struct signer_set *set)
         assert_int_equal(file.n_files, 1);
         assert_string_equal(file.files[0].role, name);
         assert_int_equal(file.files[0].version, set->files[i].version);
+        bytes_done(&set->files[i].data);
         set->files[i].data = bytes_take(&file.files[0].data);
         assert_true(set->files[i].data.len > 0);
     }
