@@ -92,6 +92,9 @@ static int unknown_command(int argc, char **argv)
     struct error err = ERROR_INIT;
     if (nearest)
         (void)fail(&err, E_USAGE, "unknown command '%s'; did you mean '%s'?", word, nearest);
+    else if (group && argc > 2 && argv[2][0] != '-')
+        (void)fail(&err, E_USAGE, "unknown command '%s'; 'bulla %s --help' lists them", word,
+                   argv[1]);
     else if (group)
         (void)fail(&err, E_USAGE, "'%s' needs a second word; 'bulla %s --help' lists them", word,
                    argv[1]);
@@ -217,9 +220,11 @@ int dispatch(int argc, char **argv)
         rotate(argv, leading, words);
         return run_command(c, argc - 1 - words, argv + 1 + words);
     }
+    argc -= leading;
+    argv += leading;
     if (argc == 3 && is_group(argv[1]) && strcmp(argv[2], "--help") == 0) {
         print_overview(argv[1]);
         return EXIT_DONE;
     }
-    return unknown_command(argc - leading, argv + leading);
+    return unknown_command(argc, argv);
 }

@@ -37,8 +37,8 @@ static int quiet_begin(struct quiet_terminal *t, struct error *err)
     t->fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (t->fd < 0)
         return fail(err, E_PASSPHRASE,
-                    "no terminal to ask on; --password-stdin, --passphrase-file or --pin-file "
-                    "gives it");
+                    "no terminal to ask on; an option that names a file gives it, or "
+                    "--password-stdin: see --help");
     if (tcgetattr(t->fd, &t->before))
         return fail_sys(err, errno, "read the terminal's settings");
     t->signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -259,8 +259,8 @@ int policy_decide(const struct policy *p, const struct reference *ref, struct de
     memcpy(d.collection, ref->repository, strlen(ref->repository) + 1);
     if (!p->n_files)
         (void)snprintf(d.reason, sizeof d.reason,
-                       "there is no policy file; 'bulla policy allow %.180s' permits it",
-                       ref->host);
+                       "there is no policy file; 'bulla policy allow %.60s/%.120s' permits it",
+                       ref->host, ref->repository);
     for (size_t i = 0; i < p->n_files; i++) {
         const struct policy_scope *scope = policy_file_match(p->files[i], ref);
         if (!scope) {

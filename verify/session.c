@@ -120,6 +120,13 @@ int trust_session_ask(struct trust_session *s, const struct decision *decision, 
     return refresh(s, decision, false, err);
 }
 
+/* An owner without an anchor may have nothing to be anchored to yet. */
+static int add_init(int rc, struct error *err)
+{
+    struct error why = err ? *err : (struct error)ERROR_INIT;
+    return fail(err, rc, "%.400s; 'bulla trust init' begins a new collection", why.message);
+}
+
 static int open_session(const struct verify_options *options, const struct reference *ref,
                         const struct decision *decision, struct trust_session *s, struct error *err)
 {
@@ -131,6 +138,8 @@ static int open_session(const struct verify_options *options, const struct refer
     /* First use of a file from anywhere is no first use of a registry. */
     bool tofu = !options->bundle && (options->tofu || decision->allow_tofu);
     int rc = anchor_resolve(decision->anchor, options->home, ref, tofu, &s->anchor, err);
+    if (rc == E_NO_TRUST && s->for_owner && !decision->anchor)
+        return add_init(rc, err);
     if (!rc)
         rc = open_store(s, err);
     if (!rc) {

@@ -17,6 +17,17 @@ expect() {
     fi
 }
 
+@test "groups of commands: help and what is unknown, with options in front, too" {
+    run bulla trust --help
+    expect 0 'trust delegate'
+    run bulla --home "$BATS_TEST_TMPDIR/none" key --help
+    expect 0 'key passphrase'
+    run bulla trust nothing-like-it
+    expect 2 "unknown command 'trust nothing-like-it'; 'bulla trust --help' lists them"
+    run bulla trust
+    expect 2 "needs a second word"
+}
+
 @test "help on standard output, status 0, for every command in the overview" {
     run --separate-stderr bulla --help
     expect 0 "^usage: bulla"
