@@ -57,6 +57,7 @@ static int load_credentials(struct remote *r, const struct remote_options *optio
 
 static int copy_options(struct remote *r, const struct remote_options *options, struct error *err)
 {
+    r->tries_login = options->user != NULL;
     if (options->token_service) {
         r->token_service = strdup(options->token_service);
         if (!r->token_service)
@@ -308,19 +309,27 @@ static const struct status_row *row_of(int status)
     return status / 100 == 3 ? &redirect : &unexpected;
 }
 
+const char *remote_login_advice(const struct remote *r, char out[REMOTE_ADVICE_MAX])
+{
+    *out = '\0';
+    if (!r->tries_login)
+        (void)snprintf(out, REMOTE_ADVICE_MAX, ": run 'bulla login %s'", r->base.authority);
+    return out;
+}
+
 int remote_expect(const struct remote *r, const struct http_response *response, int want,
                   const char *what, struct error *err)
 {
     if (response->status == want)
         return OK;
-    char reason[REMOTE_REASON_MAX];
+    char reason[REMOTE_REASON_MAX], advice[REMOTE_ADVICE_MAX];
     remote_reason(&response->body, reason);
     const char *host = r->base.authority;
     if (response->status == 401)
-        return fail(err, E_UNAUTHORIZED, "registry %s %s for %s: run 'bulla login %s'%s", host,
+        return fail(err, E_UNAUTHORIZED, "registry %s %s for %s%s%s", host,
                     wallet_has_secret(r->wallet) ? "does not accept these credentials"
                                                  : "wants credentials",
-                    what, host, reason);
+                    what, remote_login_advice(r, advice), reason);
     const struct status_row *row = row_of(response->status);
     if (response->retry_after_s > 0 && row->code == E_NETWORK)
         return fail(err, row->code, "registry %s %s (%s, status %d) and asks to wait %lld s%s",

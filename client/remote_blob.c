@@ -28,6 +28,22 @@ static int blob_url(const struct remote *r, const char *repository, const struct
     return rc ? rc : remote_url(r, out, err, "/v2/%s/blobs/%s", repository, digest_format(d, text));
 }
 
+/* A HEAD has no body: what the registry has against it, it says to a small GET for the same right.
+ */
+static int say_why(struct remote *r, const char *repository, int rc, struct error *err)
+{
+    struct url url;
+    struct error ignored = ERROR_INIT;
+    char reason[REMOTE_REASON_MAX] = "";
+    CLEANUP(http_response_done) struct http_response response = HTTP_RESPONSE_INIT;
+    struct http_request request = {.method = HTTP_GET, .url = &url};
+    if (remote_url(r, &url, &ignored, "/v2/%s/tags/list?n=1", repository) == OK &&
+        remote_call(r, &request, &response, &ignored) == OK && response.status == 403)
+        remote_reason(&response.body, reason);
+    const struct error first = *err;
+    return *reason ? fail(err, rc, "%s%s", first.message, reason) : rc;
+}
+
 int remote_blob_exists(struct remote *r, const char *repository, const struct digest *d,
                        bool *exists, struct error *err)
 {
@@ -46,7 +62,7 @@ int remote_blob_exists(struct remote *r, const char *repository, const struct di
     if (!found && response.status != 404) {
         rc = remote_expect(r, &response, 200, what, err);
         if (rc)
-            return rc;
+            return rc == E_DENIED ? say_why(r, repository, rc, err) : rc;
         found = true;
     }
     *exists = found;

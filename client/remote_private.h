@@ -26,6 +26,7 @@ struct remote {
     struct retry_policy retry;
     struct retry_notice notice;
     char *token_service; /* origin of another host that may have the password; NULL: none named */
+    bool tries_login;    /* the caller named user and password: "run bulla login" is no advice */
     bool answered;       /* an answer of the registry has come over this or an older connection */
 };
 
@@ -35,6 +36,10 @@ struct remote {
  */
 int remote_clone(const struct remote *r, const atomic_bool *stop, struct remote **out,
                  struct error *err) MUST_CHECK;
+
+/* What to do about credentials that are not accepted: ": run 'bulla login HOST'", or nothing. */
+#define REMOTE_ADVICE_MAX 320
+const char *remote_login_advice(const struct remote *r, char out[REMOTE_ADVICE_MAX]);
 
 /* Retries and notices of a whole push or pull from now on. */
 void remote_be_patient(struct remote *r, const struct transfer_options *options);

@@ -78,13 +78,11 @@ static int token_refused(const struct remote *r, const struct http_response *res
     int rc = remote_expect(r, response, 200, "a token", err);
     if (rc == E_NETWORK || rc == E_DENIED || rc == E_UNAUTHORIZED)
         return rc;
-    return fail(err, E_UNAUTHORIZED,
-                "registry %s %s and gives no token (status %d): run 'bulla "
-                "login %s'",
-                r->base.authority,
-                wallet_has_secret(r->wallet) ? "does not accept these credentials"
-                                             : "wants credentials",
-                response->status, r->base.authority);
+    char advice[REMOTE_ADVICE_MAX];
+    return fail(
+        err, E_UNAUTHORIZED, "registry %s %s and gives no token (status %d)%s", r->base.authority,
+        wallet_has_secret(r->wallet) ? "does not accept these credentials" : "wants credentials",
+        response->status, remote_login_advice(r, advice));
 }
 
 /* application/x-www-form-urlencoded */

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define PAGE        64u
@@ -88,6 +89,19 @@ static int read_identity(struct making *m, struct error *err)
     return rc;
 }
 
+/* On the folder itself: a file could not be told from what makes it somebody else's. */
+static int lock_folder(struct making *m, struct error *err)
+{
+    m->lock_fd = openat(m->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (m->lock_fd < 0)
+        return fail_sys(err, errno, "open '%s'", m->o->folder);
+    if (flock(m->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK
+               ? fail(err, E_BUSY, "another backup goes into '%s' right now", m->o->folder)
+               : fail_sys(err, errno, "lock '%s'", m->o->folder);
+}
+
 static int open_all(struct making *m, struct error *err)
 {
     const char *data = m->o->config->data_dir;
@@ -110,9 +124,9 @@ static int open_all(struct making *m, struct error *err)
     if (rc == 0)
         rc = file_open_dir(m->o->folder, true, &m->folder_fd, err);
     if (rc == 0)
-        rc = claim_folder(m, err);
+        rc = lock_folder(m, err);
     if (rc == 0)
-        rc = file_lock(m->folder_fd, "lock", 0, &m->lock_fd, err);
+        rc = claim_folder(m, err);
     struct stat here, there;
     if (rc == 0 && (fstat(m->data_fd, &here) != 0 || fstat(m->folder_fd, &there) != 0))
         rc = fail_sys(err, errno, "look at the folders");

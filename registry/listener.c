@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -105,8 +106,10 @@ int listener_open_unix(const char *path, uid_t uid, gid_t gid, int *fd, struct e
     if (rc != 0)
         return rc;
     CLEANUP(cleanup_fd) int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    /* Nobody may connect before it has its mode: it does not listen yet. */
-    if (s < 0 || bind(s, (const struct sockaddr *)&a, sizeof a) != 0 || chmod(path, 0660) != 0 ||
+    /* Nobody may connect before it has its mode: it does not listen yet. Through no link that
+     * somebody put in its place. */
+    if (s < 0 || bind(s, (const struct sockaddr *)&a, sizeof a) != 0 ||
+        fchmodat(AT_FDCWD, path, 0660, AT_SYMLINK_NOFOLLOW) != 0 ||
         (uid != (uid_t)-1 && lchown(path, uid, gid) != 0) || listen(s, SOMAXCONN) != 0)
         return fail_sys(err, errno, "listen on '%s'", path);
     *fd = TAKE_FD(s);

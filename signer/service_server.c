@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -45,7 +46,9 @@ static int give_socket(const char *path, uid_t owner, struct error *err)
             return fail_sys(err, errno, "give '%s' to its user", path);
         return OK;
     }
-    return chmod(path, 0666) ? fail_sys(err, errno, "open '%s' to its user", path) : OK;
+    return fchmodat(AT_FDCWD, path, 0666, AT_SYMLINK_NOFOLLOW)
+               ? fail_sys(err, errno, "open '%s' to its user", path)
+               : OK;
 }
 
 int service_server_listen(const char *path, uid_t owner, int *out, struct error *err)

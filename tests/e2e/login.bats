@@ -72,7 +72,8 @@ EOF
     local before
     before=$(sha256sum < "$REGISTRY_AUTH_FILE")
     run bulla login "$REGISTRY_HOST" --username bert --password-stdin <<< wrong
-    expect 1 "does not accept these credentials"
+    expect 1 "does not accept these credentials.*wrong user name or password"
+    [[ $output != *"run 'bulla login"* ]]
     run bulla login 127.0.0.1:1 --username bert --password-stdin <<< wrong
     expect 3 "cannot be reached"
     run bulla login "$REGISTRY_HOST" --password-stdin <<< wrong

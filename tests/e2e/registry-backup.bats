@@ -161,11 +161,16 @@ replace_by() {
     registry_init "$BATS_TEST_TMPDIR/r2"
     run -3 bulla-registry backup --config r2/registry.yaml copy
     [[ $output == *"another registry"* ]]
-    exec 8> copy/lock
-    flock 8
-    run -3 backup copy
-    [[ $output == *"locked"* ]]
-    exec 8>&-
+    # Two at once, from the first moment on: the folder is empty and already somebody's.
+    mkdir fresh
+    for folder in copy fresh; do
+        exec 8< "$folder"
+        flock 8
+        run -3 backup "$folder"
+        [[ $output == *"another backup goes into '$folder' right now"* ]]
+        exec 8<&-
+        run -0 backup "$folder"
+    done
     rm -rf r2/data && mkdir r2/data
     run -3 bulla-registry backup --config r2/registry.yaml new
     [[ $output == *"holds no registry"* && ! -e new ]]

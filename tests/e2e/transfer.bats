@@ -109,7 +109,13 @@ fetch() { # REF DIR: by another program
         --password-stdin <<< "reader-password"
     [[ $(stat -c %a "$BATS_TEST_TMPDIR/auth.json") == 600 ]]
     REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/auth.json run bulla push store:app:v1 "$DEST:v1"
-    expect 1 "denies access"
+    expect 1 "denies access.*'reader' may not push in"
+    # One who may not even look gets no reason with a HEAD, and is told all the same.
+    registry_user stranger
+    REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/stranger.json bulla login "$REGISTRY_HOST" --username stranger \
+        --password-stdin <<< "stranger-password"
+    REGISTRY_AUTH_FILE=$BATS_TEST_TMPDIR/stranger.json run bulla push store:app:v1 "$DEST:v1"
+    expect 1 "denies access.*'stranger' may not pull in"
 }
 
 @test "skopeo reads what login wrote, and login keeps what skopeo wrote" {
