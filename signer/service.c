@@ -231,7 +231,7 @@ static int sign_and_save(struct service *service, const struct service_sign *s, 
     log_info("collection '%s': signed snapshot %lld, timestamp %lld", s->next->name,
              (long long)service_set_find(&s->next->set, "snapshot")->version,
              (long long)service_set_find(&s->next->set, "timestamp")->version);
-    return rc;
+    return OK;
 }
 
 /* Name and keys of the collection as they are; its files follow. */

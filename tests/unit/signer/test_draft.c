@@ -173,7 +173,6 @@ static void names_that_are_none_are_refused(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct draft d;
         struct error why = ERROR_INIT;
-        CLEANUP(bytes_done) struct bytes seen = BYTES_INIT;
         struct toy_role *targets = toy_role(&l.made.repo, "targets");
         struct js *good = js_dup(targets->tree);
         char folder[16];
