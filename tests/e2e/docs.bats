@@ -201,7 +201,8 @@ follow() { # FILE HEADING
     run bulla verify "$REGISTRY_HOST/acme/second:v2"
     expect 1 'not signed'
     # As docs/operations.md says, with this test's names.
-    awk '/^```/ { inside = $0 == "```yaml"; next } inside' "$TOP/docs/operations.md" > "$W/mirrors"
+    awk '/^```/ { inside = $0 == "```yaml"; wanted = 0; next } /^mirrors:/ { wanted = inside } wanted' \
+        "$TOP/docs/operations.md" > "$W/mirrors"
     grep -q '^mirrors:$' "$W/mirrors"
     sed 's|acme/\*|acme/second|; s|copies/\*|copies/app|' "$W/mirrors" >> "$W/registry/registry.yaml"
     cp "$W"/home/trust/state/*/acme/second/_/roots/1.json acme.root.json
