@@ -4,9 +4,11 @@
  *
  *   DISK_SHIM_ROOT=DIR       only files below DIR count
  *   DISK_SHIM_CONTROL=FILE   16 bytes, read at each call, changed by the test while the program
- * runs: int32 errno that every change of the disk fails with (0: none), int32 unused, int64 seconds
- * that the wall clock is ahead DISK_SHIM_LOG=FILE       each change of the disk in the order in
- * which it happened, and each message to a peer: "OP PATH PATH2 OFFSET LENGTH\n", then LENGTH bytes
+ *                            runs: int32 errno that every change of the disk fails with (0: none);
+ *                            int32 at which change or message the program dies, counted down (0:
+ *                            never); int64 seconds that the wall clock is ahead
+ *   DISK_SHIM_LOG=FILE       each change of the disk in the order in which it happened, and each
+ *                            message to a peer: "OP PATH PATH2 OFFSET LENGTH\n", then LENGTH bytes
  *
  * What the program may open is decided before it confines itself: both files are opened at once.
  */
@@ -37,7 +39,7 @@
 
 struct control {
     _Atomic int32_t fault;
-    int32_t unused;
+    _Atomic int32_t steps_left;
     _Atomic int64_t clock_offset_s;
 };
 
@@ -56,7 +58,7 @@ __attribute__((constructor)) static void start(void)
     name = getenv("DISK_SHIM_CONTROL");
     int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
     if (fd >= 0) {
-        void *page = mmap(NULL, sizeof *control, PROT_READ, MAP_SHARED, fd, 0);
+        void *page = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         control = page == MAP_FAILED ? NULL : page;
         (void)close(fd);
     }
@@ -93,6 +95,14 @@ static bool path_at(int dir_fd, const char *name, char out[PATH_MAX])
     else
         out[0] = '\0';
     return below(out);
+}
+
+/* As kill -9 before this change. Without a system call: the program may have given kill(2) up. */
+static void step(void)
+{
+    if (control && atomic_load(&control->steps_left) > 0 &&
+        atomic_fetch_sub(&control->steps_left, 1) == 1)
+        __builtin_trap();
 }
 
 /* Whether the call is to fail; errno says why. */
@@ -137,6 +147,7 @@ static void record_locked(const struct change *c)
     do {                                                                                           \
         if (!(known))                                                                              \
             return (call);                                                                         \
+        step();                                                                                    \
         if (faulty())                                                                              \
             return -1;                                                                             \
         if (log_fd < 0)                                                                            \
@@ -309,12 +320,16 @@ PUBLIC int mkdirat(int dir_fd, const char *name, mode_t mode)
 
 PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
+    if (log_fd < 0)
+        step(); /* a message is no change of the disk: it never fails */
     RECORDED(ssize_t, log_fd >= 0, NEXT(sendmsg)(fd, message, flags), "send", "-", NULL, 0, NULL,
              0);
 }
 
 PUBLIC ssize_t send(int fd, const void *data, size_t len, int flags)
 {
+    if (log_fd < 0)
+        step();
     RECORDED(ssize_t, log_fd >= 0, NEXT(send)(fd, data, len, flags), "send", "-", NULL, 0, NULL, 0);
 }
 

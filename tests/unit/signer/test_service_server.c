@@ -1,6 +1,6 @@
 /*
  * The signing service in a process of its own, asked through the real link: many clients, bad
- * clients, and kill -9 at any moment.
+ * clients, and kill -9 after the commit (at every step: test_service_kill.c).
  */
 #include "base/db.h"
 #include "signer/service_server.h"
@@ -461,69 +461,6 @@ static void background_renews(void **state)
 
 /* --- kill -9 --- */
 
-/* A child that publishes; the parent kills the service meanwhile. */
-static int publish_child(void *context)
-{
-    struct live *l = context;
-    struct error err = ERROR_INIT;
-    CLEANUP(signer_set_done) struct signer_set set = {0};
-    int rc = live_publish(l, fx_targets, &set, &err);
-    return rc == OK ? 0 : rc == E_NETWORK ? 1 : 2;
-}
-
-static void remember_snapshot(const struct signer_set *set, struct bytes seen[])
-{
-    int64_t version = fx_version(set, "snapshot");
-    const struct bytes *now = fx_bytes(set, "snapshot");
-    assert_true(version > 0 && version < 64);
-    struct bytes *known = &seen[version];
-    if (known->len)
-        assert_true(bytes_equal(known->data, known->len, now->data, now->len));
-    else
-        toy_ok(bytes_append(known, now->data, now->len, err));
-}
-
-/* However often it dies: no version is signed twice with different bytes, none is skipped, and the
- * same request again brings what the lost answer would have said. */
-static void killed_at_any_moment(void **state)
-{
-    enum { ROUNDS = 16 };
-    struct live *l = *state;
-    struct bytes seen[64] = {BYTES_INIT};
-    CLEANUP(signer_set_done) struct signer_set set = {0};
-    toy_ok(live_publish(l, fx_first, &set, err));
-    int answered = 0, cut = 0;
-    unsigned seed = (unsigned)clock_monotonic_ms();
-    for (int i = 0; i < ROUNDS; i++) {
-        char tag[16];
-        (void)snprintf(tag, sizeof tag, "t%d", i);
-        fx_next_targets(l->f, tag);
-        pid_t client = fork();
-        if (client == 0)
-            _exit(publish_child(l));
-        assert_true(client > 0);
-        /* The first publication after a start unlocks two keys; later ones take 2 ms. */
-        usleep((useconds_t)rand_r(&seed) % (i % 2 ? 250000 : 6000));
-        live_kill(l);
-        int status = 0;
-        assert_int_equal(waitpid(client, &status, 0), client);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) <= 1);
-        *(WEXITSTATUS(status) ? &cut : &answered) += 1;
-        live_start(l);
-        for (int again = 0; again < 2; again++) {
-            signer_set_done(&set);
-            toy_ok(live_publish(l, fx_targets, &set, err));
-            assert_int_equal(fx_version(&set, "targets"), i + 2);
-            assert_int_equal(fx_version(&set, "snapshot"), i + 2);
-            assert_int_equal(fx_version(&set, "timestamp"), i + 2);
-            remember_snapshot(&set, seen);
-        }
-    }
-    print_message("# %d killed before the answer, %d after\n", cut, answered);
-    for (size_t i = 0; i < 64; i++)
-        bytes_done(&seen[i]);
-}
-
 /* Dies between commit and answer: the change is there, and asking again gives it. */
 static void killed_after_commit(void **state)
 {
@@ -562,7 +499,7 @@ int main(void)
         CASE(clients_that_do_not_listen), CASE(large_answer_not_taken),
         CASE(all_places_taken),           CASE(strangers_are_denied),
         CASE(socket_is_not_stolen),       CASE(background_renews),
-        CASE(killed_at_any_moment),       CASE(killed_after_commit),
+        CASE(killed_after_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
