@@ -45,13 +45,17 @@ static int write_counters(const struct service_stats *s, struct bytes *out, stru
 
 static int write_times(const struct service_stats *s, struct bytes *out, struct error *err)
 {
-    int rc = head(out, "bulla_signer_request_seconds", "summary",
-                  "Time the signing service spent on requests.", err);
+    int rc = head(out, "bulla_signer_requests_total", "counter",
+                  "Requests that the signing service answered since its start.", err);
     if (!rc)
-        rc = bytes_append_format(out, err,
-                                 "bulla_signer_request_seconds_sum %.6f\n"
-                                 "bulla_signer_request_seconds_count %" PRIu64 "\n",
-                                 (double)s->busy_us / 1e6, s->requests);
+        rc =
+            bytes_append_format(out, err, "bulla_signer_requests_total %" PRIu64 "\n", s->requests);
+    if (!rc)
+        rc = head(out, "bulla_signer_busy_seconds_total", "counter",
+                  "Time the signing service spent on them.", err);
+    if (!rc)
+        rc = bytes_append_format(out, err, "bulla_signer_busy_seconds_total %.6f\n",
+                                 (double)s->busy_us / 1e6);
     if (!rc)
         rc = head(out, "bulla_signer_slowest_request_seconds", "gauge",
                   "The longest of them since the start.", err);
