@@ -1,6 +1,5 @@
 #!/usr/bin/env bats
-# What stolen keys are good for, and for how long. (Stolen snapshot and timestamp keys, and retired root keys, are in
-# metadata.bats.)
+# What stolen keys are good for, and for how long. (Retired root keys are in metadata.bats.)
 load ../support/bulla
 load ../support/forge
 
@@ -108,4 +107,42 @@ machine() { export BULLA_HOME=$BATS_TEST_TMPDIR/$1; }
     ACCEPTED='root.json 1.json'
     refused 1 'timestamp.*expired at' at +25h verify "$REF"
     refused 125 'timestamp.*expired at' at +25h run "$REF"
+}
+
+@test "timestamp and snapshot keys stolen, network controlled: bounded by the earliest expiry, ended by minVersion" {
+    release 2 '.targets.evil = .targets.v1'
+    cp -r "$TUF" "$BATS_TEST_TMPDIR/old"
+    release 3 # has taken it back
+    bulla verify "$REF"
+    evil=$REGISTRY_HOST/$REPO:evil
+    # Old targets under a snapshot and a timestamp of the thief's, with versions and dates as he likes.
+    rm -rf "$TUF"
+    cp -r "$BATS_TEST_TMPDIR/old" "$TUF"
+    sign_snapshot 9 ".expires = \"$(date_in 315360000)\""
+    sign_timestamp 9 ".expires = \"$(date_in 315360000)\""
+    ACCEPTED='timestamp.json'
+    refused 1 "version 2 of 'targets', known is 3" bulla verify "$evil"
+    # A new client believes it until the targets expire, which he cannot sign.
+    machine new
+    run at +29d verify "$evil"
+    expect 0 '^valid'
+    ACCEPTED='root.json 1.json timestamp.json snapshot.json'
+    machine newer
+    refused 1 "targets expired at" at +31d verify "$evil"
+    refused 125 "targets expired at" at +31d run "$evil"
+    # The owners replace both keys. He holds root 2 back; a policy that wants it is not to be fooled.
+    id=$(forge id seed:root)
+    jq --arg id "$id" '.scopes[].root = {keys: [$id], minVersion: 2}' "$BULLA_POLICY" > "$BATS_TEST_TMPDIR/p"
+    mv "$BATS_TEST_TMPDIR/p" "$BULLA_POLICY"
+    machine warned
+    refused 3 'no trust metadata' bulla verify "$evil"
+    sign_root 2 "$(root_key snapshot snapshot2) | $(root_key timestamp timestamp2)"
+    ACCEPTED='root.json 2.json'
+    refused 1 'timestamp: 0 of 1 needed signatures' bulla verify "$evil"
+    rm "$TUF/9.snapshot.json"
+    sign_targets 4
+    sign_snapshot 4 . seed:snapshot2
+    sign_timestamp 4 . seed:timestamp2
+    run bulla verify "$REF"
+    expect 0 '^valid'
 }
