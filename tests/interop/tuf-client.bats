@@ -21,6 +21,7 @@ teardown() {
 # repository STEP…: its states below $SERVED, served; one state's URL is $URL/STATE/.
 repository() {
     toy-repo "$SERVED" "$@"
+    : > "$W/out" # what an earlier server said; the new one may be late
     # bats waits for everything that holds its descriptor 3.
     static-http "$SERVED" "$LOG" > "$W/out" 3>&- &
     SERVER_PID=$!

@@ -90,6 +90,7 @@ keep_served() { # FOLDER: the metadata of acme/app and the bytes of v1, as files
 }
 
 serve_files() { # FOLDER: sets FILES_URL
+    : > "$BATS_TEST_TMPDIR/out" # what an earlier server said; the new one may be late
     static-http "$1" "$BATS_TEST_TMPDIR/log" > "$BATS_TEST_TMPDIR/out" 3>&- &
     SERVER_PID=$!
     local i
