@@ -114,7 +114,6 @@ static void a_root_of_somebody_else_is_refused(void **state)
 static void an_older_root_is_refused(void **state)
 {
     (void)state;
-    CLEANUP(bytes_done) struct bytes first = copy_of("root");
     next_root();
     CLEANUP(bytes_done) struct bytes second = copy_of("root");
     pin(&second);

@@ -411,8 +411,7 @@ static void changed_log_is_noticed(void **state_)
     static const char *const changes[] = {
         "DELETE FROM audit WHERE seq = 1",
         "DELETE FROM audit WHERE seq = 2",
-        "UPDATE audit SET line = CAST(replace(CAST(line AS TEXT), 'acme', 'evil') AS BLOB)"
-        " WHERE seq = 2",
+        "UPDATE audit SET line = CAST(replace(line, 'acme', 'evil') AS BLOB) WHERE seq = 2",
         "UPDATE audit SET hash = zeroblob(32) WHERE seq = 2",
         "UPDATE audit SET seq = seq + 100 WHERE seq >= 2",
     };
