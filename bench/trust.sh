@@ -172,7 +172,7 @@ for n in "${sizes[@]}"; do
     line "$n tags: warm, processor in process, with TLS, ms" "$(cut -d ' ' -f 1 "$work/warm" | median | awk '{ print $1 / 1000 }')"
     trust-load reuse "$host/bench/t$n:v0000003" "$ca" "$((2 * rounds))" > "$work/warm"
     line "$n tags: warm, processor in process, without, ms" \
-        "$(cut -d ' ' -f 1 "$work/warm" | median | awk '{ print $1 / 1000 }')" - 3
+        "$(cut -d ' ' -f 1 "$work/warm" | median | awk '{ print $1 / 1000 }')" - "$( ((n < split_from)) || echo 3)"
     sign_one_more "$n"
     line "$n tags: sign one more, ms" "$sign_ms" "$(notary_sign_ms "$n")"
     line "$n tags: sign one more, sent, KiB" "$sign_kb" - 256
@@ -182,7 +182,7 @@ done
 # --- a stock client ---
 
 last=${sizes[-1]}
-modules=$(find "$build"/tuf-js "$top"/build/*/tuf-js -maxdepth 2 -name node_modules 2> /dev/null | head -n 1)
+modules=$(find "$build"/tuf-js "$top"/build/*/tuf-js -maxdepth 2 -name node_modules 2> /dev/null | head -n 1 || true)
 if [[ -n $modules ]] && command -v node > /dev/null; then
     bulla-registry grant add anonymous 'bench/*' pull --config "$work/registry/registry.yaml" > /dev/null
     export NODE_PATH=$modules NODE_EXTRA_CA_CERTS=$ca

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, the demonstration or the tests need; only those missing, so it
 # works without a network where everything is there already. Becomes root through sudo where it is not.
-# Usage: install-deps.sh [build|demo|test]   each includes the one before it; default: build
+# Usage: install-deps.sh [build|demo|test|bench]   each includes the one before it; default: build
 set -euo pipefail
 
 build=(build-essential ca-certificates cmake ninja-build openssl pkg-config
@@ -13,17 +13,20 @@ demo=(busybox-static curl debian-archive-keyring faketime iproute2 jq mmdebstrap
 test=(buildah bats binutils ccache clang clang-format clang-tidy cppcheck docker-registry git libclang-rt-14-dev nginx-light
     podman procps python3 python3-prometheus-client shellcheck strace umoci universal-ctags valgrind)
 
+bench=(bubblewrap notary runc wrk)
+
 case ${1:-build} in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${demo[@]}") ;;
     test) wanted=("${build[@]}" "${demo[@]}" "${test[@]}") ;;
+    bench) wanted=("${build[@]}" "${demo[@]}" "${test[@]}" "${bench[@]}") ;;
     *)
-        echo "usage: install-deps.sh [build|demo|test]" >&2
+        echo "usage: install-deps.sh [build|demo|test|bench]" >&2
         exit 2
         ;;
 esac
 # Debian's nodejs would replace or break one that came from elsewhere.
-if [[ ${1:-build} == test ]] && ! command -v node > /dev/null; then
+if [[ ${1:-build} == test || ${1:-build} == bench ]] && ! command -v node > /dev/null; then
     wanted+=(nodejs npm)
 fi
 
