@@ -147,6 +147,8 @@ static int scope_to_js(const struct policy_scope *s, struct js **out, struct err
     if (!rc && js_count(tags))
         rc = js_set(o, "tags", TAKE_PTR(tags), err);
     if (!rc)
+        rc = texts_to_js(o, "mirrors", s->mirrors, err);
+    if (!rc)
         rc = freshness_to_js(o, s, err);
     if (!rc)
         rc = run_to_js(o, &s->run, err);

@@ -10,6 +10,8 @@ static void show_freshness(const struct context *ctx, const struct verdict *v)
 {
     if (v->freshness == FRESH_CACHED)
         say(ctx, "freshness  cached, %" PRId64 " s old", v->age_s);
+    else if (v->freshness == FRESH_MIRROR)
+        say(ctx, "freshness  mirror, %" PRId64 " s old", v->age_s);
     else if (v->freshness == FRESH_BUNDLE)
         say(ctx, "freshness  bundle, %" PRId64 " s old", v->age_s);
     else

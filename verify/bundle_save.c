@@ -161,7 +161,7 @@ static int ask(const struct verify_options *options, const struct reference *ref
     int rc = verify_reference_keep(options, ref, v, &session, err);
     if (rc)
         return rc;
-    if (v->freshness != FRESH_ONLINE)
+    if (v->freshness != FRESH_ONLINE && v->freshness != FRESH_MIRROR)
         rc = fail(err, session.view.offline.code ? session.view.offline.code : E_NETWORK,
                   "a bundle is made of what the registry says now: %s",
                   session.view.offline.message);

@@ -51,7 +51,7 @@ static int check_destination(struct job *j, struct remote_mirror *mirror, struct
 static int collect(struct job *j, struct trust_session *s, const struct verdict *v,
                    const struct remote_mirror *mirror, struct error *err)
 {
-    if (v->freshness != FRESH_ONLINE)
+    if (v->freshness != FRESH_ONLINE && v->freshness != FRESH_MIRROR)
         return fail(err, s->view.offline.code ? s->view.offline.code : E_NETWORK,
                     "proofs are copied as the registry has them now: %s", s->view.offline.message);
     if (strcmp(mirror->collection, v->collection) != 0)

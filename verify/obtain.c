@@ -143,13 +143,11 @@ static int load(const struct obtain_options *o, struct obtained *out, struct err
     return rc;
 }
 
-static int pull(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
-                struct error *err)
+static int pull_from(const struct obtain_options *o, const struct policy_mirror *place,
+                     struct obtained *out, struct error *err)
 {
-    if (o->verify->bundle)
-        return load(o, out, err);
-    struct remote_options options = {.host = ref->host,
-                                     .repository = ref->repository,
+    struct remote_options options = {.host = place->host,
+                                     .repository = place->repository,
                                      .ca_file = o->verify->ca_file,
                                      .auth_file = o->verify->auth_file};
     const struct transfer_options transfer = {.store = o->store,
@@ -161,9 +159,58 @@ static int pull(const struct obtain_options *o, const struct reference *ref, str
     struct descriptor image;
     int rc = remote_open(&options, &remote, err);
     if (!rc)
-        rc = pull_image(remote, ref->repository, &out->verdict.manifest, &transfer, &out->moved,
+        rc = pull_image(remote, place->repository, &out->verdict.manifest, &transfer, &out->moved,
                         &image, err);
     return rc;
+}
+
+/* Every byte is checked against the verdict's digest: whoever has it may give it. What is wrong on
+ * this machine is wrong with every place. */
+static bool another_may_have_it(int rc)
+{
+    return rc != E_NOMEM && rc != E_SYS && rc != E_INTERRUPTED && rc != E_INTERNAL &&
+           rc != E_UNSUPPORTED;
+}
+
+static void say_next(const struct obtain_options *o, const struct policy_mirror *place,
+                     const struct error *why)
+{
+    char text[ERROR_MESSAGE_MAX];
+    (void)snprintf(text, sizeof text, "%.500s; asking %s/%s", why->message, place->host,
+                   place->repository);
+    if (o->notice)
+        o->notice(o->notice_ctx, text);
+}
+
+/* Who gave the verdict first, then the registry and its mirrors in order. */
+static int pull(const struct obtain_options *o, const struct reference *ref, struct obtained *out,
+                struct error *err)
+{
+    struct policy_mirror places[1 + POLICY_MAX_MIRRORS];
+    struct decision d;
+    if (o->verify->bundle)
+        return load(o, out, err);
+    int rc = policy_decide(o->verify->policy, ref, &d, err);
+    if (rc)
+        return rc;
+    memcpy(places[0].host, ref->host, sizeof places[0].host);
+    memcpy(places[0].repository, ref->repository, sizeof places[0].repository);
+    memcpy(&places[1], d.mirrors, sizeof d.mirrors);
+    size_t first = out->verdict.place <= d.n_mirrors ? out->verdict.place : 0;
+    struct error why = ERROR_INIT;
+    rc = pull_from(o, &places[first], out, &why);
+    for (size_t i = 0; rc && another_may_have_it(rc) && i <= d.n_mirrors; i++) {
+        struct error next = ERROR_INIT;
+        if (i == first)
+            continue;
+        say_next(o, &places[i], &why);
+        int other = pull_from(o, &places[i], out, &next);
+        if (!other || !another_may_have_it(other)) {
+            rc = other;
+            why = next;
+        }
+    }
+    return rc ? fail(err, rc, "%s", why.message) : OK;
 }
 
 static bool has_layers(struct store *s, const struct image *image)

@@ -221,6 +221,41 @@ static void narrow(const struct policy_scope *scope, bool first, struct decision
     out->allow_tofu = first ? scope->allow_tofu : out->allow_tofu && scope->allow_tofu;
 }
 
+/* The scope's name gives way, in whole components; the rest of the path stays. */
+static int map_mirror(const struct policy_scope *scope, const char *text,
+                      const struct reference *ref, struct policy_mirror *out, struct error *err)
+{
+    const char *slash = strchr(scope->name, '/');
+    const char *rest = ref->repository + (slash ? strlen(slash + 1) : 0);
+    const char *path = strchr(text, '/');
+    size_t host = path ? (size_t)(path - text) : strlen(text);
+    rest += *rest == '/';
+    int n = snprintf(out->host, sizeof out->host, "%.*s", (int)host, text);
+    int m = snprintf(out->repository, sizeof out->repository, "%s%s%s", path ? path + 1 : "",
+                     path && *rest ? "/" : "", rest);
+    if (n < 0 || (size_t)n >= sizeof out->host || m < 0 || (size_t)m >= sizeof out->repository ||
+        !repository_name_valid(out->repository, strlen(out->repository)))
+        return fail(err, E_INVALID, "policy scope '%s': mirror '%s' names no repository for '%s'",
+                    scope->name, text, ref->repository);
+    return OK;
+}
+
+static int add_mirrors(const struct policy_scope *scope, const struct reference *ref,
+                       struct decision *out, struct error *err)
+{
+    int rc = OK;
+    for (char **p = scope->mirrors; !rc && p && *p && out->n_mirrors < POLICY_MAX_MIRRORS; p++) {
+        struct policy_mirror *m = &out->mirrors[out->n_mirrors];
+        bool known = false;
+        rc = map_mirror(scope, *p, ref, m, err);
+        for (size_t i = 0; !rc && i < out->n_mirrors; i++)
+            known |= strcmp(out->mirrors[i].host, m->host) == 0 &&
+                     strcmp(out->mirrors[i].repository, m->repository) == 0;
+        out->n_mirrors += !rc && !known;
+    }
+    return rc;
+}
+
 static int apply_scope(const struct policy *p, size_t i, const struct policy_scope *scope,
                        const struct reference *ref, struct decision *out, struct error *err)
 {
@@ -239,6 +274,9 @@ static int apply_scope(const struct policy *p, size_t i, const struct policy_sco
     if (scope->has_anchor)
         out->anchor = &scope->anchor;
     narrow(scope, out->n_scopes == 0, out);
+    int rc = add_mirrors(scope, ref, out, err);
+    if (rc)
+        return rc;
     out->scopes[out->n_scopes++] = scope;
     if (!policy_tag_allowed(scope, ref)) {
         out->allowed = false;

@@ -18,6 +18,7 @@
 #define POLICY_MAX_ROLE_DEPTH  8    /* role names in a path of signedBy */
 #define POLICY_MAX_SCOPES      4096 /* each has room for all its settings */
 #define POLICY_DEFAULT_REFRESH 60   /* seconds */
+#define POLICY_MAX_MIRRORS     8    /* of one scope, and of one decision */
 
 /* Where trust in a collection starts. */
 struct anchor {
@@ -69,6 +70,7 @@ struct policy_scope {
     int64_t offline_grace_s;        /* default 0 */
     bool refuse_superseded;
     bool allow_tofu;
+    char **mirrors; /* "host[:port]/path…" in the place of the scope's name, in order; NULL: none */
     struct policy_run run;
 };
 
@@ -108,6 +110,12 @@ int policy_load(const struct policy_options *options, struct policy *out,
                 struct error *err) MUST_CHECK;
 void policy_done(struct policy *p);
 
+/* Where else a repository's proofs and content may be had: nothing there is believed. */
+struct policy_mirror {
+    char host[REFERENCE_HOST_MAX + 1];
+    char repository[REFERENCE_REPOSITORY_MAX + 1];
+};
+
 /* What policy says about one reference. Borrows from the policy. */
 struct decision {
     bool allowed;     /* every file has a matching scope (and there is at least one file) */
@@ -119,6 +127,8 @@ struct decision {
     char collection[REFERENCE_REPOSITORY_MAX + 1];
     int64_t refresh_s, max_age_s, offline_grace_s;
     bool refuse_superseded, allow_tofu;
+    struct policy_mirror mirrors[POLICY_MAX_MIRRORS]; /* of all files, in order */
+    size_t n_mirrors;
 };
 /* Maps scope and collection, checks tag rules. Always fills *out; fails with E_INVALID only where
  * files contradict each other. */

@@ -19,6 +19,7 @@ static void scope_done(struct policy_scope *s)
     free(s->collection);
     free(s->anchor.root_file);
     strings_free(s->tags_allow);
+    strings_free(s->mirrors);
     strings_free(s->tags_deny);
     strings_free(s->run.capabilities);
     for (size_t i = 0; i < POLICY_MAX_SIGNED_BY; i++)
@@ -420,6 +421,30 @@ static int parse_collection(const struct js *o, struct policy_scope *scope, stru
     return copy_text(text, &scope->collection, err);
 }
 
+static int check_mirror(const struct policy_scope *scope, size_t i, struct error *err)
+{
+    const char *text = scope->mirrors[i];
+    if (i == POLICY_MAX_MIRRORS)
+        return fail(err, E_INVALID, "has more than %d entries", POLICY_MAX_MIRRORS);
+    if (policy_scope_check(text, NULL))
+        return fail(err, E_INVALID, "must be HOST, or HOST/path: what stands for '%s'",
+                    scope->name);
+    if (strcmp(text, scope->name) == 0)
+        return fail(err, E_INVALID, "is the scope itself");
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(scope->mirrors[k], text) == 0)
+            return fail(err, E_INVALID, "is named twice");
+    return OK;
+}
+
+static int parse_mirrors(const struct js *o, struct policy_scope *scope, struct error *err)
+{
+    int rc = string_list(o, "mirrors", &scope->mirrors, err);
+    for (size_t i = 0; !rc && scope->mirrors && scope->mirrors[i]; i++)
+        rc = at(err, at_index(err, check_mirror(scope, i, err), i), "mirrors");
+    return rc;
+}
+
 static int parse_freshness(const struct js *o, struct policy_scope *scope, struct error *err)
 {
     scope->refresh_s = POLICY_DEFAULT_REFRESH;
@@ -439,9 +464,9 @@ static int parse_freshness(const struct js *o, struct policy_scope *scope, struc
 static int parse_scope(const char *name, const struct js *o, const char *base,
                        struct policy_scope *scope, struct error *err)
 {
-    static const char *const known[] = {"collection", "root",   "signedBy",   "tags",
-                                        "refresh",    "maxAge", "superseded", "offlineGrace",
-                                        "run",        "tofu",   "hardware",   NULL};
+    static const char *const known[] = {
+        "collection",   "root", "signedBy", "tags",     "refresh", "maxAge", "superseded",
+        "offlineGrace", "run",  "tofu",     "hardware", "mirrors", NULL};
     const struct js *root = NULL;
     scope->anchor.min_version = 1;
     int rc = policy_scope_check(name, err);
@@ -470,6 +495,8 @@ static int parse_scope(const char *name, const struct js *o, const char *base,
         rc = parse_tags(o, scope, err);
     if (!rc)
         rc = parse_freshness(o, scope, err);
+    if (!rc)
+        rc = parse_mirrors(o, scope, err);
     return rc ? rc : parse_run(o, scope, err);
 }
 

@@ -405,7 +405,9 @@ static int use_known(struct refresh *r, int64_t last_success, const struct error
                      struct error *err)
 {
     struct error cause = ERROR_INIT;
-    (void)fail(&cause, E_STALE, "the bundle is older than what this machine knows (%.300s)",
+    const char *mirror = r->options->mirror;
+    (void)fail(&cause, E_STALE, "%s%s%s is older than what this machine knows (%.300s)",
+               mirror ? "stale mirror: '" : "the bundle", mirror ? mirror : "", mirror ? "'" : "",
                older->message);
     return go_offline(r, last_success, &cause, err);
 }
@@ -418,7 +420,7 @@ static int note_bundle(struct refresh *r, int64_t last_success, struct error *er
     int64_t age = issued < o->now_s ? o->now_s - issued : 0;
     if (issued > o->now_s) /* within the clock's slack */
         issued = o->now_s;
-    r->view->freshness = FRESH_BUNDLE;
+    r->view->freshness = o->mirror ? FRESH_MIRROR : FRESH_BUNDLE;
     r->view->age_s = age;
     r->view->store_is_online = true;
     if (o->max_age_s >= 0 && age > o->max_age_s)

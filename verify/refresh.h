@@ -28,6 +28,7 @@ enum freshness {
     FRESH_CACHED, /* the source cannot be reached, or is older than what is stored; stored metadata
                      has not expired (or is in grace) */
     FRESH_BUNDLE, /* the source is a bundle: as fresh as its timestamp was when it was issued */
+    FRESH_MIRROR, /* likewise, a mirror's: the registry itself could not be asked */
 };
 
 struct refresh_options {
@@ -39,6 +40,7 @@ struct refresh_options {
     int64_t grace_s;          /* offlineGrace of an expired timestamp */
     bool bundle;        /* the source is a file: nothing is said of now, and it may be older than
                            what is stored */
+    const char *mirror; /* with bundle: the source is this mirror of the registry; NULL: a file */
     bool must_ask;      /* never fall back to what is stored (conformance front, owners) */
     bool ignore_expiry; /* owners only: what has expired is renewed from this view */
 };

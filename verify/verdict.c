@@ -99,6 +99,8 @@ static void note_freshness(struct verdict *v, const struct trust_view *view)
     v->age_s = view->age_s;
     if (view->freshness == FRESH_CACHED)
         warn_about(v, "not asked just now: %.200s", view->offline.message);
+    if (view->freshness == FRESH_MIRROR)
+        warn_about(v, "a mirror answered, not the registry: %.200s", view->offline.message);
 }
 
 /* Tags resolve through signed targets only; what the registry's own tag says is worth a warning. */
@@ -108,7 +110,7 @@ static void compare_registry_tag(struct trust_session *s, struct verdict *v)
     struct digest claimed;
     char text[DIGEST_TEXT_MAX];
     struct error why = ERROR_INIT;
-    if (!*v->ref.tag || v->freshness == FRESH_CACHED || s->options->bundle)
+    if (!*v->ref.tag || v->freshness == FRESH_CACHED || s->options->bundle || s->place)
         return;
     int rc = trust_session_remote(s, &remote, &why);
     if (!rc)
@@ -225,6 +227,19 @@ static int judge_fresh(struct trust_session *s, const struct decision *d, const 
         if (!rc)
             rc = judge(s, d, name, v, found, &why);
     }
+    /* What one mirror lacks or serves damaged, the next one may have; who may vouch, and bans, are
+     * signed the same everywhere. */
+    while (rc && rc != E_POLICY && rc != E_BANNED && s->view.freshness == FRESH_MIRROR) {
+        struct error next = ERROR_INIT;
+        if (trust_session_next(s, d, &next)) {
+            char text[ERROR_MESSAGE_MAX];
+            (void)snprintf(text, sizeof text, "%s", why.message);
+            return fail(err, E_STALE,
+                        "the registry could not be asked (%.300s), and of a mirror: %.300s",
+                        s->view.offline.message, text);
+        }
+        rc = judge(s, d, name, v, found, &why);
+    }
     if (rc == E_UNSIGNED && s->view.freshness == FRESH_CACHED)
         return fail(err, E_STALE,
                     "'%s' is not in what was stored %" PRId64 " s ago, and whether it was signed "
@@ -254,6 +269,7 @@ static int decide(struct trust_session *s, const struct decision *d,
     if (rc)
         return rc;
     note_freshness(v, &s->view);
+    v->place = s->place;
     const struct tuf_metadata *targets = tuf_trusted_targets(s->view.trusted, "targets");
     (void)snprintf(v->role, sizeof v->role, "%s", found.role);
     v->n_signers = found.n_signers;
@@ -349,7 +365,7 @@ void verdict_done(struct verdict *v)
 
 static const char *freshness_text(enum freshness f)
 {
-    static const char *const texts[] = {"online", "recent", "cached", "bundle"};
+    static const char *const texts[] = {"online", "recent", "cached", "bundle", "mirror"};
     return texts[f];
 }
 

@@ -45,6 +45,7 @@ struct verdict {
     enum anchor_origin anchor;
     enum freshness freshness;
     int64_t age_s;
+    size_t place; /* who answered: 0: the registry, else policy's mirror of this number, from 1 */
     bool policy_allows;      /* a run would pass the policy */
     char policy_reason[256]; /* why not */
     char warnings[VERDICT_MAX_WARNINGS][256];
@@ -83,6 +84,9 @@ struct trust_session {
     struct trust_source source;
     const struct verify_options *options;
     struct reference ref;
+    /* 0: the registry itself; then policy's mirrors. repository is that of the one in use */
+    struct policy_mirror places[1 + POLICY_MAX_MIRRORS];
+    size_t n_places, place;
     bool for_owner;   /* expiry is not judged */
     bool must_ask;    /* only what the registry says now counts */
     bool had_history; /* this machine published in the collection before */
@@ -103,6 +107,10 @@ int trust_session_remote(struct trust_session *s, struct remote **out,
 /* Asks the registry now, whatever policy allows to be reused. What was found before is void. */
 int trust_session_ask(struct trust_session *s, const struct decision *decision,
                       struct error *err) MUST_CHECK;
+/* After a mirror's metadata turned out not to do: asks the mirrors behind it. E_NO_TRUST: there are
+ * none that answer. What was found before is void. */
+int trust_session_next(struct trust_session *s, const struct decision *decision,
+                       struct error *err) MUST_CHECK;
 /* Refreshes once more (after a publication). */
 int trust_session_refresh(struct trust_session *s, struct error *err) MUST_CHECK;
 

@@ -83,6 +83,15 @@ static const struct {
     {"{\"version\":1,\"scopes\":{\"r.io\":[]}}", ": /scopes/r.io: must be an object"},
     {SCOPE("\"rot\":{}"), IN_SCOPE "/rot: unknown member"},
     {SCOPE("\"root\":{}"), IN_SCOPE "/root: "},
+    {SCOPE("\"mirrors\":\"m.io\""), IN_SCOPE "/mirrors: "},
+    {SCOPE("\"mirrors\":[1]"), IN_SCOPE "/mirrors/0: "},
+    {SCOPE("\"mirrors\":[\"m.io/a\",\"https://m.io/a\"]"), IN_SCOPE "/mirrors/1: must be HOST"},
+    {SCOPE("\"mirrors\":[\"m.io/a/\"]"), IN_SCOPE "/mirrors/0: must be HOST"},
+    {SCOPE("\"mirrors\":[\"m.io/a\",\"m.io/a\"]"), IN_SCOPE "/mirrors/1: is named twice"},
+    {SCOPE("\"mirrors\":[\"r.io/a\"]"), IN_SCOPE "/mirrors/0: is the scope itself"},
+    {SCOPE("\"mirrors\":[\"a.io\",\"b.io\",\"c.io\",\"d.io\",\"e.io\",\"f.io\",\"g.io\",\"h.io\","
+           "\"i.io\"]"),
+     IN_SCOPE "/mirrors/8: has more than 8"},
     {SCOPE("\"root\":{\"fle\":\"x\"}"), IN_SCOPE "/root/fle: unknown"},
     {SCOPE("\"root\":{\"file\":\"\"}"), IN_SCOPE "/root/file: "},
     {SCOPE("\"root\":{\"file\":\"x\",\"keys\":[\"" ID64 "\"]}"), "either"},
@@ -361,6 +370,32 @@ static void collections_are_mapped_by_whole_prefix(void **state)
     decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
 }
 
+static void mirrors_stand_for_the_scope_in_order(void **state)
+{
+    struct decision d;
+    (void)state;
+    decide_on(
+        "{\"version\":1,\"scopes\":{\"r.io/acme\":{\"mirrors\":[\"m.io:5000/cache/x\",\"n.io\"]}}}",
+        "{\"version\":1,\"scopes\":{\"r.io\":{\"mirrors\":[\"n.io\",\"o.io\"]}}}",
+        "r.io/acme/app:v1", &d, OK);
+    assert_int_equal(d.n_mirrors, 4);
+    assert_string_equal(d.mirrors[0].host, "m.io:5000");
+    assert_string_equal(d.mirrors[0].repository, "cache/x/app");
+    assert_string_equal(d.mirrors[1].host, "n.io");
+    assert_string_equal(d.mirrors[1].repository, "app");
+    assert_string_equal(d.mirrors[2].host, "n.io");
+    assert_string_equal(d.mirrors[2].repository, "acme/app");
+    assert_string_equal(d.mirrors[3].repository, "acme/app");
+    decide_on("{\"version\":1,\"scopes\":{\"r.io/acme/app\":{\"mirrors\":[\"m.io/other\"]}}}", NULL,
+              "r.io/acme/app:v1", &d, OK);
+    assert_string_equal(d.mirrors[0].repository, "other");
+    /* Nothing is left that could be a repository's name. */
+    decide_on("{\"version\":1,\"scopes\":{\"r.io/acme\":{\"mirrors\":[\"m.io\"]}}}", NULL,
+              "r.io/acme:v1", &d, E_INVALID);
+    decide_on(NULL, NULL, "r.io/a:v1", &d, OK);
+    assert_int_equal(d.n_mirrors, 0);
+}
+
 static void allow_writes_what_it_reads_and_keeps_the_rest(void **state)
 {
     const struct scratch *s = *state;
@@ -474,6 +509,7 @@ int main(void)
         cmocka_unit_test(only_the_system_binds_where_it_has_a_scope),
         cmocka_unit_test(tag_rules),
         cmocka_unit_test(collections_are_mapped_by_whole_prefix),
+        cmocka_unit_test(mirrors_stand_for_the_scope_in_order),
         cmocka_unit_test_setup_teardown(allow_writes_what_it_reads_and_keeps_the_rest,
                                         scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(allow_leaves_a_bad_file_alone, scratch_setup,
