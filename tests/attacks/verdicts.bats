@@ -221,6 +221,11 @@ at() { faketime -f "$1" bulla --cacert "$REGISTRY_CA" "${@:2}"; }
     release 6 ".targets.v1.hashes.sha256 = \"${older#sha256:}\" | .\"x-bulla-banned\" = [\"$DIGEST\"]"
     run recorded
     expect 1 "$DIGEST is banned"
+    # Known is known, whether the registry can be asked or not.
+    echo 503 > "$TUF/timestamp.json.status"
+    run recorded
+    expect 1 "$DIGEST is banned"
+    rm "$TUF/timestamp.json.status"
     release 7 ".targets.v1.hashes.sha256 = \"${older#sha256:}\" | .\"x-bulla-banned\" = [\"$older\"]"
     run recorded
     expect 0 'was superseded'
