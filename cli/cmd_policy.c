@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Keeps a copy of the root beside the policy, named by its digest: the file that policy names must
  * not change or vanish with somebody's download folder. */
@@ -23,7 +25,10 @@ static int keep_root(const char *policy_path, const struct bytes *root, char **o
     CLEANUP(cleanup_fd) int fd = -1;
     if (!folder)
         return fail_nomem(err);
+    bool made = access(folder, F_OK) != 0;
     rc = file_open_dir(folder, true, &fd, err);
+    if (!rc && made && fchmod(fd, 0755)) /* whoever may read the policy beside it must, too */
+        rc = fail_sys(err, errno, "open '%s' to readers", folder);
     CLEANUP(cleanup_free) char *name = text_format("%.16s.root.json", digest_hex(&d, hex));
     if (!rc && !name)
         rc = fail_nomem(err);

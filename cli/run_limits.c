@@ -193,7 +193,9 @@ static int constrain_volumes(const struct run_plan *p, const struct policy_scope
     return OK;
 }
 
-static int constrain_to(struct run_plan *p, const struct policy_scope *scope, struct error *err)
+/* asked: the caller's own; what another file has filled in is no wish of theirs. */
+static int constrain_to(struct run_plan *p, const struct run_limits *asked,
+                        const struct policy_scope *scope, struct error *err)
 {
     const struct policy_run *run = &scope->run;
     struct run_limits *limits = &p->spec.limits;
@@ -202,13 +204,13 @@ static int constrain_to(struct run_plan *p, const struct policy_scope *scope, st
         return fail(err, E_POLICY, "policy scope '%s' does not allow network 'none'", scope->name);
     if (run->read_only && p->spec.writable)
         return fail(err, E_POLICY, "policy scope '%s' does not allow --writable", scope->name);
-    if (run->memory && limits->memory_bytes > run->memory)
+    if (run->memory && asked->memory_bytes > run->memory)
         return fail(err, E_POLICY, "policy scope '%s' allows at most %llu bytes of memory",
                     scope->name, (unsigned long long)run->memory);
-    if (run->pids && limits->pids && (int64_t)limits->pids > run->pids) /* "no limit" included */
+    if (run->pids && asked->pids && (int64_t)asked->pids > run->pids) /* "no limit" included */
         return fail(err, E_POLICY, "policy scope '%s' allows at most %lld processes", scope->name,
                     (long long)run->pids);
-    if (run->memory && !limits->memory_bytes)
+    if (run->memory && (!limits->memory_bytes || limits->memory_bytes > run->memory))
         limits->memory_bytes = run->memory;
     if (run->pids && (int64_t)pids > run->pids)
         limits->pids = (uint32_t)run->pids;
@@ -218,8 +220,9 @@ static int constrain_to(struct run_plan *p, const struct policy_scope *scope, st
 
 int run_plan_constrain(struct run_plan *p, const struct decision *decision, struct error *err)
 {
+    const struct run_limits asked = p->spec.limits;
     for (size_t i = 0; i < decision->n_scopes; i++) {
-        int rc = constrain_to(p, decision->scopes[i], err);
+        int rc = constrain_to(p, &asked, decision->scopes[i], err);
         if (rc)
             return rc;
     }

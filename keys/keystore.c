@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define KEY_SUFFIX   ".key"
@@ -452,6 +453,26 @@ int keystore_import_public(struct keystore *ks, const char *name, const struct p
     return rc;
 }
 
+/* Held by the folder itself: no file is left behind, and it ends with the process. */
+static int lock_store(const struct keystore *ks, int *fd, struct error *err)
+{
+    *fd = openat(ks->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0 || flock(*fd, LOCK_EX))
+        return fail_sys(err, errno, "lock the key store");
+    return OK;
+}
+
+/* It may have been removed, made anew or sealed anew while somebody typed. */
+static int check_same(const struct keystore *ks, const char *name, const struct bytes *before,
+                      struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes now = BYTES_INIT;
+    int rc = read_key(ks, name, &now, err);
+    return !rc && !bytes_equal(now.data, now.len, before->data, before->len)
+               ? fail(err, E_CONFLICT, "key '%s' was changed meanwhile; try again", name)
+               : rc;
+}
+
 int keystore_change_passphrase(struct keystore *ks, const char *name, struct secret_source *before,
                                struct secret_source *after, struct error *err)
 {
@@ -459,8 +480,11 @@ int keystore_change_passphrase(struct keystore *ks, const char *name, struct sec
     CLEANUP(signing_key_cleanup) struct signing_key *again = NULL;
     CLEANUP(secret_done) struct secret passphrase = SECRET_INIT;
     CLEANUP(bytes_done) struct bytes sealed = BYTES_INIT;
+    CLEANUP(bytes_done) struct bytes old = BYTES_INIT;
     char path[NAME_MAX_LEN + sizeof KEY_SUFFIX];
-    int rc = keystore_load(ks, name, before, &key, err);
+    int rc = read_key(ks, name, &old, err);
+    if (!rc)
+        rc = keystore_load(ks, name, before, &key, err);
     if (!rc)
         rc = file_of(name, KEY_SUFFIX, path, err);
     if (!rc)
@@ -471,5 +495,10 @@ int keystore_change_passphrase(struct keystore *ks, const char *name, struct sec
     if (!rc)
         rc = signing_key_unseal(sealed.data, sealed.len, &passphrase, signing_key_label(key),
                                 &again, err);
+    CLEANUP(cleanup_fd) int lock = -1;
+    if (!rc)
+        rc = lock_store(ks, &lock, err);
+    if (!rc)
+        rc = check_same(ks, name, &old, err);
     return rc ? rc : file_write_atomic(ks->dir_fd, path, sealed.data, sealed.len, 0600, err);
 }

@@ -193,6 +193,10 @@ show bulla trust delegate "$ref" releases --role-key team --tags 'v*-rc*' --key 
 show bulla sign "$host/acme/app:v1-rc1@$(bulla verify "$ref" --json | jq -r .digest)" --role releases --key team
 show bulla trust show "$ref"
 
+step "carry it to a machine without a network"
+show bulla save "$ref" -o "$work/app.bundle"
+show unshare -n bulla verify "$work/app.bundle"
+
 step "look after the registry while it runs"
 config=$work/registry/registry.yaml
 show bulla-registry gc --dry-run --config "$config"
@@ -272,6 +276,14 @@ grep -q 'points elsewhere' <<< "$verdict"
 [[ $(bulla verify "$ref" --json 2> /dev/null | jq -r .digest) == "$digest" ]]
 show bulla run "$ref"
 echo "   → the signed digest ran; the registry's word counted for nothing"
+
+step "a key was stolen: replace it, then take back what it signed"
+show bulla key generate release
+show bulla trust rotate "$ref" targets --new-key release --key root --key release
+refused 2 'not a key of role' bulla sign "$host/acme/app:v3@$digest" --key "$token_key"
+show bulla trust revoke "$host/acme/app:v2" --key release
+refused 1 'not signed' bulla verify "$host/acme/app:v2"
+show bulla verify "$ref" > /dev/null
 
 step ""
 say "done in $(elapsed "$started")"

@@ -14,6 +14,9 @@
  * wrong clock: clients refuse timestamps from further ahead (trust.md). */
 #define CLOCK_TOLERANCE_S 300
 #define REFUSALS_A_MINUTE 60 /* in the log */
+#define MAX_SET_BYTES     (28u << 20)
+#define MAX_KEPT_BYTES    (128u << 20)
+#define MAX_NAMES         8000u /* they never leave the snapshot: keeps it under 2 MB */
 
 struct service {
     struct service_keyring *ring;
@@ -149,11 +152,33 @@ static void add_current(const struct signer_set *set, struct tuf_file *files, si
     }
 }
 
+/* What is gone counts only where it is what the last snapshot names: a service that was restored
+ * may have older files. The snapshot's version then goes on (tuf_accept). */
+static void add_gone(const struct signer_set *gone, const struct tuf_metadata *snapshot,
+                     struct tuf_file *files, size_t *n)
+{
+    for (size_t i = 0; i < gone->n_files; i++) {
+        const struct signer_set_file *file = &gone->files[i];
+        const struct tuf_meta *meta = snapshot ? tuf_snapshot_find(snapshot, file->role) : NULL;
+        if (!meta || meta->version == file->version)
+            files[(*n)++] = (struct tuf_file){
+                .role = file->role, .data = file->data.data, .len = file->data.len};
+    }
+}
+
+static int read_last_snapshot(const struct signer_set *set, struct tuf_metadata **out,
+                              struct error *err)
+{
+    const struct signer_set_file *file = service_set_find(set, tuf_type_name(TUF_SNAPSHOT));
+    return file ? tuf_metadata_parse(TUF_SNAPSHOT, file->data.data, file->data.len, out, err) : OK;
+}
+
 static int accept_changes(const struct service_collection *old, const struct tuf_file *changes,
                           size_t n, int64_t now_s, struct tuf_accepted **out, struct error *err)
 {
     CLEANUP(cleanup_free)
     struct tuf_file *current = calloc(old->set.n_files + old->gone.n_files + 1, sizeof *current);
+    CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *snapshot = NULL;
     if (!current)
         return fail_nomem(err);
     struct tuf_accept_input input = {.collection = old->name,
@@ -163,7 +188,11 @@ static int accept_changes(const struct service_collection *old, const struct tuf
                                      .n_changes = n,
                                      .settled = true};
     add_current(&old->set, current, &input.n_current);
-    add_current(&old->gone, current, &input.n_current);
+    int rc = read_last_snapshot(&old->set, &snapshot, err);
+    if (rc)
+        return rc;
+    add_gone(&old->gone, snapshot, current, &input.n_current);
+    input.snapshot = snapshot;
     return tuf_accept(&input, out, err);
 }
 
@@ -271,6 +300,42 @@ static int keep_gone(const struct service_collection *old, struct service_collec
     return rc ? rc : move_gone(&old->gone, next, err);
 }
 
+struct extent {
+    size_t n, bytes;
+};
+
+static struct extent extent_of(const struct signer_set *set)
+{
+    struct extent e = {0, 0};
+    for (size_t i = 0; i < set->n_files; i++) {
+        e.n += !made_here(set->files[i].role);
+        e.bytes += made_here(set->files[i].role) ? 0 : set->files[i].data.len;
+    }
+    return e;
+}
+
+/* All of it is in memory whenever this collection is touched, and a set must fit one message to be
+ * shown to a service that was restored. What is dropped stays and counts, so dropping is always
+ * allowed: only growth is refused. */
+static int check_growth(const struct service_collection *old, const struct service_collection *next,
+                        struct error *err)
+{
+    const struct extent was = extent_of(&old->set), is = extent_of(&next->set);
+    const struct extent was_gone = extent_of(&old->gone), gone = extent_of(&next->gone);
+    if (is.bytes > MAX_SET_BYTES && is.bytes > was.bytes)
+        return fail(err, E_LIMIT, "files of %zu bytes in one collection, at most %u are allowed",
+                    is.bytes, MAX_SET_BYTES);
+    if (is.bytes + gone.bytes > MAX_KEPT_BYTES &&
+        is.bytes + gone.bytes > was.bytes + was_gone.bytes)
+        return fail(err, E_LIMIT, "%zu bytes in force and dropped, at most %u are kept",
+                    is.bytes + gone.bytes, MAX_KEPT_BYTES);
+    if (is.n + gone.n > MAX_NAMES && is.n + gone.n > was.n + was_gone.n)
+        return fail(err, E_LIMIT,
+                    "the collection has used %u names of roles: use those again that were dropped",
+                    MAX_NAMES);
+    return OK;
+}
+
 static void take_set(struct signer_set *from, struct signer_set *out)
 {
     *out = *from;
@@ -314,6 +379,8 @@ int service_publish(struct service *service, const char *collection, const struc
     memcpy(next.name, old.name, sizeof next.name);
     if (!rc)
         rc = keep_gone(&old, &next, err);
+    if (!rc)
+        rc = check_growth(&old, &next, err);
     if (!rc)
         rc = sign_and_save(service, &s, true, err);
     if (!rc)

@@ -207,7 +207,7 @@ static int read_identity(struct service_memory *m, bool *copy, bool *marked, str
 static int write_identity(struct service_memory *m, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
-    int rc = db_prepare(m->db, "UPDATE service SET identity = ?1, marked = 1", &stmt, err);
+    int rc = db_prepare(m->db, "UPDATE service SET identity = ?1", &stmt, err);
     if (!rc)
         rc = db_bind_blob(stmt, 1, m->identity, sizeof m->identity, err);
     return rc ? rc : db_run(stmt, err);
@@ -252,6 +252,8 @@ int service_memory_open(struct db *db, const char *database, struct service_memo
         rc = finish(db, begin(m, err), err);
     if (!rc)
         rc = service_memory_mark(m, err);
+    if (!rc) /* not before it is there: killed in between, the next start must not miss it */
+        rc = db_exec(db, "UPDATE service SET marked = 1 WHERE marked = 0", err);
     if (rc)
         service_memory_close(m);
     else
@@ -317,7 +319,10 @@ int service_memory_shown(struct service_memory *m, const char *collection,
 {
     const int64_t v[] = {shown->snapshot, shown->timestamp};
     return run(m->db,
-               "INSERT INTO shown (collection, snapshot, timestamp) VALUES (?1, ?2, ?3)"
+               "INSERT INTO shown (collection, snapshot, timestamp) SELECT ?1, ?2, ?3"
+               /* Anybody can make a set under a name that is not known here. */
+               " WHERE EXISTS (SELECT 1 FROM collection WHERE name = ?1)"
+               " OR (SELECT count(*) FROM shown) < 100000"
                " ON CONFLICT (collection) DO UPDATE SET snapshot = ?2, timestamp = ?3"
                " WHERE snapshot < ?2 OR timestamp < ?3",
                &(struct arguments){collection, v, 2}, err);

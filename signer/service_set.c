@@ -17,8 +17,8 @@ int service_set_add(struct signer_set *set, const char *role, int64_t version,
 {
     if (service_set_find(set, role))
         return fail(err, E_EXISTS, "role '%s' is in the set already", role);
-    if (set->n_files >= PROTOCOL_MAX_FILES)
-        return fail(err, E_LIMIT, "collection of more than %u files", PROTOCOL_MAX_FILES);
+    if (set->n_files >= SERVICE_SET_MAX_FILES)
+        return fail(err, E_LIMIT, "collection of more than %u files", SERVICE_SET_MAX_FILES);
     struct signer_set_file *grown = reallocarray(set->files, set->n_files + 1, sizeof *set->files);
     if (!grown)
         return fail_nomem(err);

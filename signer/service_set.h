@@ -8,6 +8,9 @@
 
 #include "signer/link.h"
 
+/* Roles in force (at most PROTOCOL_MAX_FILES) or gone. */
+#define SERVICE_SET_MAX_FILES 8200u
+
 /* NULL where the set has no such role; borrowed until the set changes. */
 const struct signer_set_file *service_set_find(const struct signer_set *set, const char *role);
 /* Appends copies. E_EXISTS: the role is there already. E_LIMIT: more files than an answer takes. */

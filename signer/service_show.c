@@ -164,11 +164,52 @@ static bool is_newer(const struct shown *s, enum tuf_type type)
             !bytes_equal(own->data.data, own->data.len, shown->data.data, shown->data.len));
 }
 
+/* Whether a key of this service signed it. A root may list others beside or instead of ours, and
+ * whoever holds those and the root keys can show any version: that proves nothing. */
+static int signed_here(const struct shown *s, enum tuf_type type, bool *out, struct error *err)
+{
+    const struct tuf_metadata *root = tuf_trusted_root(s->trusted);
+    const struct tuf_metadata *m =
+        type == TUF_SNAPSHOT ? tuf_trusted_snapshot(s->trusted) : tuf_trusted_timestamp(s->trusted);
+    CLEANUP(service_collection_done) struct service_collection keys = {0};
+    CLEANUP(public_key_cleanup) struct public_key *key = NULL;
+    struct key_id id;
+    struct error why = ERROR_INIT;
+    *out = false;
+    int rc = service_rotate_choose(s->show->ring, &s->own, root, &keys, &why);
+    if (rc == E_INVALID)
+        return OK;
+    if (!rc)
+        rc = service_rotate_public(s->show->ring, &keys, type, &key, &why);
+    if (!rc)
+        rc = public_key_id(key, &id, &why);
+    if (rc)
+        return fail(err, rc, "%s", why.message);
+    const struct tuf_role_keys alone = {.ids = &id, .n_ids = 1, .threshold = 1};
+    *out = tuf_verify_threshold(m, tuf_root_keys(root), &alone, NULL, 0, NULL, NULL) == OK;
+    return OK;
+}
+
+static int is_proof(const struct shown *s, bool *out, struct error *err)
+{
+    int rc = OK;
+    *out = false;
+    if (s->own.set.n_files == 0) /* other keys than ours signed that */
+        return OK;
+    if (is_newer(s, TUF_TIMESTAMP))
+        rc = signed_here(s, TUF_TIMESTAMP, out, err);
+    if (!rc && !*out && is_newer(s, TUF_SNAPSHOT))
+        rc = signed_here(s, TUF_SNAPSHOT, out, err);
+    return rc;
+}
+
 static int doubt(const struct shown *s, struct error *err)
 {
     char why[SERVICE_MEMORY_WHY_MAX];
-    if (s->own.set.n_files == 0) /* other keys than ours signed that: no proof */
-        return OK;
+    bool proof = false;
+    int rc = is_proof(s, &proof, err);
+    if (rc || !proof)
+        return rc;
     snprintf(why, sizeof why,
              "the registry holds snapshot %" PRId64 " and timestamp %" PRId64
              " of '%.200s', which this service signed and has forgotten",
@@ -297,6 +338,20 @@ static int decide(struct shown *s, bool *adopted, struct error *err)
     return rc;
 }
 
+/* What was stated was adopted, and the service was killed before it wrote down that this is so. */
+static int settle_adopted(const struct shown *s, struct error *err)
+{
+    struct service_memory *memory = service_store_memory(s->show->store);
+    const struct signer_set_file *snapshot = service_set_find(&s->own.set, "snapshot");
+    const struct signer_set_file *timestamp = service_set_find(&s->own.set, "timestamp");
+    struct service_versions stated = {0, 0};
+    int rc = service_memory_stated(memory, s->show->collection, &stated, NULL);
+    if (rc || !snapshot || !timestamp || stated.snapshot != snapshot->version ||
+        stated.timestamp != timestamp->version)
+        return rc == E_NOTFOUND ? OK : rc;
+    return service_memory_settle(memory, s->show->collection, "as stated", err);
+}
+
 int service_show(const struct service_show *show, bool *adopted, struct error *err)
 {
     CLEANUP(shown_done) struct shown s = {.show = show};
@@ -305,6 +360,6 @@ int service_show(const struct service_show *show, bool *adopted, struct error *e
     if (!rc || rc == E_NOTFOUND)
         rc = verify(&s, err);
     if (!rc && (is_newer(&s, TUF_SNAPSHOT) || is_newer(&s, TUF_TIMESTAMP)))
-        rc = decide(&s, adopted, err);
-    return rc;
+        return decide(&s, adopted, err);
+    return rc ? rc : settle_adopted(&s, err);
 }

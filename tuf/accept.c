@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define MAX_ROLES 4096u /* reachable roles of one collection; keeps a snapshot under 1 MB */
+#define MAX_WORK   ((size_t)1 << 30)  /* seconds, at most */
+#define CHECK_COST ((size_t)64 << 10) /* of one signature, as bytes to hash */
+#define MAX_ROLES  4096u /* reachable roles of one collection; keeps a snapshot under 1 MB */
 
 /* What is and what is to be under one role name. */
 struct slot {
@@ -29,6 +31,7 @@ struct accept {
     size_t n_slots;
     struct name_index index;
     struct walk old, new;
+    size_t work; /* spent on verifying */
 };
 
 static void accept_done(struct accept *a)
@@ -385,6 +388,18 @@ static int check_signatures(const struct slot *slot, const struct tuf_keys *keys
     return wrap(err, rc, "'%s' as delegated by '%s'", slot->role, delegator);
 }
 
+/* Roles that all delegate to each other make for a million pairs out of a thousand files. */
+static int spend(struct accept *a, const struct slot *to, struct error *err)
+{
+    const struct tuf_metadata *m = to->after;
+    a->work += (m->canonical.len + CHECK_COST) * (m->n_signatures + 1);
+    return a->work <= MAX_WORK ? OK
+                               : fail(err, E_LIMIT,
+                                      "role '%s' is delegated too often: verifying the collection "
+                                      "costs too much",
+                                      to->role);
+}
+
 /* Checks on the first visit what does not depend on the delegator. */
 static int reach(struct accept *a, struct slot *slot, const char *name, struct error *err)
 {
@@ -417,6 +432,8 @@ static int walk_delegations(struct accept *a, const struct slot *from, struct er
         int rc = reach(a, to, d->name, err);
         if (!rc) /* perhaps reached unseen before, as a bin */
             rc = parse_after(a, to, TUF_TARGETS, err);
+        if (!rc)
+            rc = spend(a, to, err);
         if (!rc)
             rc = check_signatures(to, tuf_targets_keys(m), &d->keys, from->role, err);
         if (rc)
@@ -479,6 +496,8 @@ static int walk_bin(struct accept *a, const struct slot *from, struct slot *to, 
     int rc = reach(a, to, to->role, err);
     if (!rc) /* perhaps reached unseen before, as a bin of another role */
         rc = parse_after(a, to, TUF_TARGETS, err);
+    if (!rc)
+        rc = spend(a, to, err);
     if (!rc)
         rc = check_signatures(to, tuf_targets_keys(from->after), &bins->keys, from->role, err);
     return rc ? rc : check_bin(bins, to, err);

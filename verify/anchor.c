@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void anchor_done(struct resolved_anchor *a)
 {
@@ -33,10 +35,33 @@ static int from_keys(const struct anchor *anchor, struct resolved_anchor *a, str
     return rc ? rc : set_id(a, text.data, text.len, err);
 }
 
+/* Who may write here decides what is valid: as much as who may write the policy. */
+static int check_writers(int fd, struct error *err)
+{
+    struct stat st;
+    bool root = geteuid() == 0;
+    if (fstat(fd, &st))
+        return fail_sys(err, errno, "stat");
+    if (!S_ISREG(st.st_mode))
+        return fail(err, E_INVALID, "not a regular file");
+    if (root && st.st_uid != 0)
+        return fail(err, E_POLICY, "belongs to user %u, not to root", st.st_uid);
+    mode_t others = root && st.st_gid != 0 ? S_IWGRP | S_IWOTH : S_IWOTH;
+    return st.st_mode & others
+               ? fail(err, E_POLICY, "others may write to it (mode %04o); take that right away",
+                      st.st_mode & 07777u)
+               : OK;
+}
+
 static int read_root(const struct anchor *anchor, struct bytes *out, struct error *err)
 {
     struct error why = ERROR_INIT;
-    int rc = file_read(AT_FDCWD, anchor->root_file, TUF_MAX_ROOT_BYTES, out, &why);
+    CLEANUP(cleanup_fd)
+    int fd = open(anchor->root_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int rc = fd < 0 ? fail_sys(&why, errno, "open '%s'", anchor->root_file)
+                    : wrap(&why, check_writers(fd, &why), "'%s'", anchor->root_file);
+    if (!rc)
+        rc = file_read_fd(fd, TUF_MAX_ROOT_BYTES, out, &why);
     return rc ? fail(err, E_NO_TRUST, "the root that policy names: %s", why.message) : OK;
 }
 
@@ -93,7 +118,7 @@ int anchor_resolve(const struct anchor *anchor, const char *home, const struct r
 /* A root is good for pinned key ids where they alone reach its own threshold and policy's. The
  * root's own is no protection: whoever has one of the keys writes "1" into a root of his. */
 static int check_pinned(const struct resolved_anchor *a, const struct bytes *root,
-                        struct error *err)
+                        const char *collection, struct error *err)
 {
     CLEANUP(tuf_metadata_cleanup) struct tuf_metadata *m = NULL;
     struct key_id ids[POLICY_MAX_ROOT_KEYS];
@@ -107,6 +132,10 @@ static int check_pinned(const struct resolved_anchor *a, const struct bytes *roo
         for (size_t k = 0; k < a->keys->n_keys && pinned.n_ids < POLICY_MAX_ROOT_KEYS; k++)
             if (strcmp(role->ids[i].text, a->keys->keys[k].text) == 0)
                 ids[pinned.n_ids++] = role->ids[i];
+    const char *name = tuf_metadata_collection(m);
+    if (!name || strcmp(name, collection) != 0) /* the same people may own several */
+        return fail(err, E_BINDING, "root is for collection '%s', not '%s'", name ? name : "?",
+                    collection);
     if (tuf_metadata_version(m) < a->keys->min_version)
         return fail(err, E_ROLLBACK, "root version %" PRId64 " is below the policy's minVersion",
                     tuf_metadata_version(m));
@@ -130,7 +159,7 @@ int anchor_fetch_root(struct resolved_anchor *a, struct trust_source *source,
     if (rc == E_NOTFOUND)
         return fail(err, E_NO_TRUST, "the registry has no trust metadata for '%s'", collection);
     if (!rc && a->keys)
-        rc = check_pinned(a, &root, err);
+        rc = check_pinned(a, &root, collection, err);
     if (!rc && !a->keys)
         rc = set_id(a, root.data, root.len, err);
     if (!rc)

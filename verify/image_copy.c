@@ -1,5 +1,6 @@
 #include "verify/image_copy.h"
 
+#include "verify/obtain.h"
 #include "verify/proofs.h"
 
 #include <string.h>
@@ -70,6 +71,28 @@ static void note_verdict(struct image_copied *out, const struct verdict *v)
     out->n_warnings = v->n_warnings;
 }
 
+/* Where no proofs go along nobody there hears of a ban: every platform's image counts. */
+static int check_children(const struct job *j, const struct verdict *v, struct error *err)
+{
+    CLEANUP(bytes_done) struct bytes body = BYTES_INIT;
+    CLEANUP(manifest_cleanup) struct manifest *m = NULL;
+    char text[DIGEST_TEXT_MAX];
+    if (!j->copy->image_only || !tuf_targets_n_banned(v->targets))
+        return OK;
+    int rc = remote_manifest_get(j->source, j->from->repository,
+                                 digest_format(&v->manifest.digest, text), &body, NULL, err);
+    if (!rc)
+        rc = image_check_bans(v->targets, body.data, body.len, err);
+    if (!rc)
+        rc = manifest_parse(body.data, body.len, v->manifest.media_type, &m, err);
+    for (size_t i = 0; !rc && m->kind == MANIFEST_INDEX && i < m->n_manifests; i++)
+        if (tuf_targets_banned(v->targets, &m->manifests[i].digest))
+            rc = fail(err, E_BANNED,
+                      "nothing was copied: %s in it is banned by the collection's owner",
+                      digest_format(&m->manifests[i].digest, text));
+    return rc;
+}
+
 /* The session ends before gigabytes move: it keeps others out of the collection. */
 static int verify(struct job *j, struct error *err)
 {
@@ -89,7 +112,7 @@ static int verify(struct job *j, struct error *err)
     if (!j->copy->image_only)
         rc = collect(j, &s, &v, &mirror, err);
     trust_session_close(&s);
-    return rc;
+    return rc ? rc : check_children(j, &v, err);
 }
 
 /* What the tag says now, whoever says it. */

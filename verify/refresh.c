@@ -491,7 +491,8 @@ int trust_refresh(const struct refresh_options *options, struct trust_store *sto
     int64_t last = trust_store_last_success(store), age = options->now_s - last;
     int rc = check_clock(&r, last, err);
     if (!rc && !options->bundle && options->reuse_s > 0 && last && age >= 0 &&
-        age < options->reuse_s && use_stored(&r, 0, &why) == OK) {
+        age < options->reuse_s && (options->max_age_s < 0 || age <= options->max_age_s) &&
+        use_stored(&r, 0, &why) == OK) {
         view.freshness = FRESH_RECENT;
         view.age_s = age;
         view.store_is_online = true;

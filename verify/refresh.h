@@ -36,7 +36,7 @@ struct refresh_options {
     const char *collection;   /* NULL: conformance front */
     const struct bytes *root; /* anchor root, used where the store has none */
     int64_t reuse_s;          /* 0: always ask */
-    int64_t max_age_s;        /* -1: none. Limit of FRESH_CACHED */
+    int64_t max_age_s;        /* -1: none. Limit of FRESH_CACHED and FRESH_RECENT */
     int64_t grace_s;          /* offlineGrace of an expired timestamp */
     bool bundle;        /* the source is a file: nothing is said of now, and it may be older than
                            what is stored */

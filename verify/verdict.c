@@ -245,6 +245,11 @@ static int judge_fresh(struct trust_session *s, const struct decision *d, const 
                     "'%s' is not in what was stored %" PRId64 " s ago, and whether it was signed "
                     "since cannot be asked: %.300s",
                     name, s->view.age_s, s->view.offline.message);
+    if (rc == E_DIGEST && s->view.freshness == FRESH_CACHED)
+        return fail(err, E_STALE,
+                    "%s; that was stored %" PRId64 " s ago, and whether it was signed anew cannot "
+                    "be asked: %.300s",
+                    why.message, s->view.age_s, s->view.offline.message);
     if (rc == E_UNSIGNED && s->view.freshness == FRESH_BUNDLE)
         return fail(err, E_STALE,
                     "'%s' is not in the bundle's metadata, and whether it was signed since cannot "

@@ -73,6 +73,13 @@ back() { rm -f "$TUF/timestamp.json.status"; }
     good_again 2
 }
 
+@test "forced offline: another digest than the stored one may be signed by now" {
+    bulla verify "$REF"
+    refused 1 'signed digest' bulla verify "$REF@sha256:$(printf other | sha256sum | cut -d' ' -f1)"
+    away
+    refused 3 'cannot be asked' bulla verify "$REF@sha256:$(printf other | sha256sum | cut -d' ' -f1)"
+}
+
 @test "forced offline: maxAge narrows, offlineGrace widens, for the timestamp only" {
     bulla pull "$REF"
     away
@@ -106,6 +113,11 @@ back() { rm -f "$TUF/timestamp.json.status"; }
     run bulla run "$REF"
     expect 0 '^one$'
     [[ $(wc -l < "$WWW/requests") == "$before" ]]
+    forge_policy 'refresh: "60s", maxAge: "0"'
+    sleep 1.1
+    bulla run "$REF"
+    [[ $(wc -l < "$WWW/requests") != "$before" ]]
+    forge_policy 'refresh: "60s"'
     # verify always asks; so does a run that comes later.
     bulla verify "$REF"
     [[ $(wc -l < "$WWW/requests") != "$before" ]]

@@ -130,6 +130,20 @@ freshness() { bulla verify --json "$REF" | jq -r '.verdict + " " + .freshness'; 
     grep -q "^timestamp  version 4" <<< "$output"
 }
 
+# The same people may own several collections: by their keys alone any of the roots would do.
+@test "a mirror's root of another collection is passed over" {
+    policy 127.0.0.1:1/acme/app
+    jq --arg id "$(forge id seed:root)" '.scopes[].root = {keys: [$id]}' "$BULLA_POLICY" > "$BULLA_POLICY.new"
+    mv "$BULLA_POLICY.new" "$BULLA_POLICY"
+    new_machine
+    run bulla verify "$REF"
+    expect 0 '^valid'
+    sign_root 1 '."x-bulla-collection" = "acme/other"' # the first mirror's
+    new_machine
+    run bulla verify "$REF"
+    expect 0 '^valid'
+}
+
 @test "slow mirrors are given up for the next one" {
     touch "$WWW/v2/$ONE/_trust/tuf/timestamp.json.stall"
     run timeout 60 faketime -f '+0 x10' bulla --cacert "$REGISTRY_CA" verify "$REF"

@@ -163,6 +163,20 @@ scope() {
     expect 0 '^valid'
 }
 
+@test "a root that others may write is no anchor" {
+    need_root
+    cp "$BATS_FILE_TMPDIR/root.json" "$BATS_TEST_TMPDIR/root.json"
+    jq -n --arg scope "$REGISTRY_HOST/$REPO" --arg root "$BATS_TEST_TMPDIR/root.json" \
+        '{version: 1, scopes: {($scope): {collection: "acme/app", root: {file: $root}}}}' > "$BULLA_POLICY"
+    run bulla verify "$REF"
+    expect 0 '^valid'
+    chmod 666 "$BATS_TEST_TMPDIR/root.json"
+    refused 3 'others may write to it' bulla verify "$REF"
+    chmod 644 "$BATS_TEST_TMPDIR/root.json"
+    chown 65534 "$BATS_TEST_TMPDIR/root.json"
+    refused 3 'not to root' bulla verify "$REF"
+}
+
 @test "an unprivileged user's own policy cannot loosen the system's" {
     need_root
     place=$(mktemp -d "${TMPDIR:-/tmp}/bulla-policy.XXXXXX")

@@ -124,6 +124,20 @@ opens() { # FILE NAME [OPTION…]
     expect 3 "no key 'nobody'"
 }
 
+# It is read, a person types for minutes, then it is replaced.
+@test "another passphrase, twice at once, and for a key that was removed meanwhile" {
+    printf 'a third one for all of it' > "$W/third"
+    chmod 600 "$W/third"
+    bulla key passphrase alice --new-passphrase-file "$SECOND" > "$W/a" 2>&1 & local a=$!
+    bulla key passphrase alice --new-passphrase-file "$W/third" > "$W/b" 2>&1 & local b=$! done=0
+    wait "$a" && done=$((done + 1)) && opens "$SECOND" alice
+    wait "$b" && done=$((done + 1)) && opens "$W/third" alice
+    # One after the other is fine, too: then the second did not know the passphrase.
+    ((done == 1)) || { cat "$W/a" "$W/b"; return 1; }
+    cat "$W/a" "$W/b" | grep -qE 'was changed meanwhile|wrong passphrase'
+    [[ $(find "$BULLA_HOME" -type f | wc -l) == 2 ]]
+}
+
 @test "what is no key is not taken" {
     local len
     bulla key export alice --private -o "$W/copy"

@@ -141,6 +141,27 @@ own_tag() {
     expect 0
 }
 
+@test "an index with a banned image is not copied without the ban" {
+    own_tag
+    REGISTRY_CA=$BASE/registry/ca.crt
+    make_image app:ban "banned" > /dev/null
+    bulla push store:app:ban "$REGISTRY_HOST/acme/app:v5.ban"
+    registry_curl "/v2/acme/app/manifests/$TAG" > child
+    registry_curl /v2/acme/app/manifests/v5.ban > banned
+    jq -cn --arg a "sha256:$(sha256sum < child | cut -d' ' -f1)" --argjson s "$(stat -c %s child)" \
+        --arg b "sha256:$(sha256sum < banned | cut -d' ' -f1)" --argjson t "$(stat -c %s banned)" '
+        {schemaVersion: 2, manifests: [[$a, $s, "amd64"], [$b, $t, "arm64"]
+            | {mediaType: "application/vnd.oci.image.manifest.v1+json", digest: .[0], size: .[1],
+               platform: {architecture: .[2], os: "linux"}}], mediaType: "application/vnd.oci.image.index.v1+json"}' > index
+    [[ $(registry_status -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' --data-binary @index \
+        /v2/acme/app/manifests/v5.index) == 201 ]]
+    bulla sign "$REGISTRY_HOST/acme/app:v5.index" --trust-remote-tag --key targets
+    bulla trust revoke "$REGISTRY_HOST/acme/app@sha256:$(sha256sum < banned | cut -d' ' -f1)" --key targets
+    REGISTRY_CA=$BASE/both.crt
+    run bulla copy "$REGISTRY_HOST/acme/app:v5.index" "$DST:v5.index" --image-only
+    expect 1 'nothing was copied: sha256:.* is banned'
+}
+
 @test "what is not signed is refused with a hint, and copied only on demand, without proofs" {
     make_image "app:plain" plain > /dev/null
     bulla push store:app:plain "$REGISTRY_HOST/acme/app:plain" > /dev/null
