@@ -318,19 +318,29 @@ PUBLIC int mkdirat(int dir_fd, const char *name, mode_t mode)
 
 /* --- what peers are told --- */
 
+/* What is recorded are answers over the network, not what services say to each other meanwhile. */
+static bool is_recorded(int fd)
+{
+    int domain = AF_UNIX;
+    socklen_t len = sizeof domain;
+    return log_fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+           domain != AF_UNIX;
+}
+
 PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     if (log_fd < 0)
         step(); /* a message is no change of the disk: it never fails */
-    RECORDED(ssize_t, log_fd >= 0, NEXT(sendmsg)(fd, message, flags), "send", "-", NULL, 0, NULL,
-             0);
+    RECORDED(ssize_t, is_recorded(fd), NEXT(sendmsg)(fd, message, flags), "send", "-", NULL, 0,
+             NULL, 0);
 }
 
 PUBLIC ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     if (log_fd < 0)
         step();
-    RECORDED(ssize_t, log_fd >= 0, NEXT(send)(fd, data, len, flags), "send", "-", NULL, 0, NULL, 0);
+    RECORDED(ssize_t, is_recorded(fd), NEXT(send)(fd, data, len, flags), "send", "-", NULL, 0, NULL,
+             0);
 }
 
 /* --- the clock --- */
