@@ -43,6 +43,28 @@ static int is_taken(void *context, const struct key_id *id, bool *out, struct er
     return service_store_taken(taking->store, id, out, err);
 }
 
+static int count_used(void *context, const struct key_id *id, struct error *err)
+{
+    return service_store_token_count_used(context, id, err);
+}
+
+/* A restored database may have forgotten what its token's keys served for: handed out again, an old
+ * first publication would count as a new one. */
+static int count_forgotten(struct service_store *store, struct service_token *token,
+                           struct error *err)
+{
+    bool forgotten = false;
+    int rc = service_store_token_forgotten(store, &forgotten, err);
+    if (rc || !forgotten)
+        return rc;
+    rc = service_token_each(token, count_used, store, err);
+    if (!rc)
+        rc = service_store_token_counted(store, err);
+    if (!rc)
+        log_warn("the service was restored: all keys that lie on its token now count as used");
+    return rc;
+}
+
 static int take_from_token(struct service_store *store, struct service_keyring *ring,
                            struct service_collection *c, struct bytes *to, struct error *err)
 {
@@ -50,8 +72,10 @@ static int take_from_token(struct service_store *store, struct service_keyring *
     const struct service_token_taken taken = {is_taken, &taking};
     if (c->n_taken == sizeof c->taken / sizeof c->taken[0])
         return fail(err, E_INTERNAL, "more keys at once than a collection has");
-    int rc =
-        service_token_take(service_keyring_token(ring), &taken, to, &c->taken[c->n_taken], err);
+    int rc = count_forgotten(store, service_keyring_token(ring), err);
+    if (!rc)
+        rc =
+            service_token_take(service_keyring_token(ring), &taken, to, &c->taken[c->n_taken], err);
     c->n_taken += !rc;
     return rc;
 }

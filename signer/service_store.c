@@ -57,6 +57,8 @@ static const char *const schema[] = {
     "CREATE TABLE audit (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, line BLOB NOT NULL);",
     /* Keys on a token never serve twice. */
     "CREATE TABLE token_key (id TEXT PRIMARY KEY NOT NULL, collection TEXT NOT NULL);",
+    /* The epoch whose token keys are known: see service_store_token_forgotten. */
+    "ALTER TABLE service ADD COLUMN token_epoch INTEGER NOT NULL DEFAULT 0;",
 };
 
 struct service_store {
@@ -526,17 +528,45 @@ static int save_record(struct service_store *store, const struct service_collect
     return service_memory_record(store->memory, &e, err);
 }
 
-static int save_taken(struct service_store *store, const struct service_collection *c,
-                      const struct key_id *id, struct error *err)
+/* --- keys on a token --- */
+
+static int insert_taken(struct service_store *store, const char *sql, const char *collection,
+                        const struct key_id *id, struct error *err)
 {
     CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
-    int rc =
-        db_prepare(store->db, "INSERT INTO token_key (id, collection) VALUES (?1, ?2)", &stmt, err);
+    int rc = db_prepare(store->db, sql, &stmt, err);
     if (!rc)
         rc = db_bind_text(stmt, 1, id->text, err);
     if (!rc)
-        rc = db_bind_text(stmt, 2, c->name, err);
+        rc = db_bind_text(stmt, 2, collection, err);
     return rc ? rc : db_run(stmt, err);
+}
+
+static int save_taken(struct service_store *store, const struct service_collection *c,
+                      const struct key_id *id, struct error *err)
+{
+    return insert_taken(store, "INSERT INTO token_key (id, collection) VALUES (?1, ?2)", c->name,
+                        id, err);
+}
+
+int service_store_token_forgotten(struct service_store *store, bool *out, struct error *err)
+{
+    CLEANUP(db_stmt_cleanup) struct db_stmt *stmt = NULL;
+    int rc = db_prepare(store->db, "SELECT 1 FROM service WHERE token_epoch < epoch", &stmt, err);
+    return rc ? rc : db_step(stmt, out, err);
+}
+
+int service_store_token_count_used(struct service_store *store, const struct key_id *id,
+                                   struct error *err)
+{
+    return insert_taken(
+        store, "INSERT INTO token_key (id, collection) VALUES (?1, ?2) ON CONFLICT DO NOTHING", "",
+        id, err);
+}
+
+int service_store_token_counted(struct service_store *store, struct error *err)
+{
+    return db_exec(store->db, "UPDATE service SET token_epoch = epoch", err);
 }
 
 int service_store_taken(struct service_store *store, const struct key_id *id, bool *out,

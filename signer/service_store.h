@@ -62,6 +62,14 @@ struct db *service_store_db(struct service_store *store);
 /* Whether any collection has, or ever had, this key of a token. */
 int service_store_taken(struct service_store *store, const struct key_id *id, bool *out,
                         struct error *err) MUST_CHECK;
+/* Whether the database came back from the past since the keys on the token were last counted: any
+ * that it does not know may have served. Before one is handed out each is to be counted as used;
+ * `counted` ends that, in this order, so that a stop in between does no harm. */
+int service_store_token_forgotten(struct service_store *store, bool *out,
+                                  struct error *err) MUST_CHECK;
+int service_store_token_count_used(struct service_store *store, const struct key_id *id,
+                                   struct error *err) MUST_CHECK;
+int service_store_token_counted(struct service_store *store, struct error *err) MUST_CHECK;
 
 /* Roots in one answer: more than a client takes at once, and well below a message's length. */
 #define SERVICE_STORE_MAX_ROOTS   TUF_MAX_ROOT_ROTATIONS

@@ -181,6 +181,25 @@ int service_token_take(struct service_token *token, const struct service_token_t
                 token->label, on_it);
 }
 
+int service_token_each(struct service_token *token,
+                       int (*each)(void *context, const struct key_id *id, struct error *err),
+                       void *context, struct error *err)
+{
+    CLEANUP(cleanup_free) struct token_key *keys = NULL;
+    const struct token_terms terms = terms_of(token);
+    size_t n = 0, on_it = 0;
+    int rc = token_list_on(&terms, &keys, &n, err);
+    service_token_note(token, rc, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (strcmp(keys[i].token, token->label) == 0) {
+            on_it++;
+            rc = each(context, &keys[i].id, err);
+        }
+    return rc || on_it
+               ? rc
+               : fail(err, E_TOKEN, "token '%s' is not there, or has no keys", token->label);
+}
+
 int service_token_open(struct service_token *token, const struct bytes *record,
                        struct signing_key **out, struct error *err)
 {

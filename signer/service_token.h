@@ -37,6 +37,11 @@ struct service_token_taken {
 int service_token_take(struct service_token *token, const struct service_token_taken *taken,
                        struct bytes *record, struct key_id *id, struct error *err) MUST_CHECK;
 
+/* Calls `each` for every key on the token. E_TOKEN where none can be seen. */
+int service_token_each(struct service_token *token,
+                       int (*each)(void *context, const struct key_id *id, struct error *err),
+                       void *context, struct error *err) MUST_CHECK;
+
 /* Whether stored bytes are such a record (and no encrypted key). */
 bool service_token_is_record(const struct bytes *stored);
 /* The public half, without the token. E_TAMPERED. */

@@ -125,6 +125,33 @@ valid() { # COLLECTION
     valid tok/one
 }
 
+@test "after a restore, keys that may have served are not handed out again" {
+    local id late config=$REGISTRY_DIR/registry.yaml
+    for id in 06 07 08; do softhsm_make_token "$BATS_FILE_TMPDIR/token" service "$PIN" "$id"; done
+    unset BULLA_PKCS11_MODULE
+    bulla-signer backup "$BATS_TEST_TMPDIR/copy" --config "$config"
+    late=$(key tok/late snapshot)
+    bulla_registry_stop
+    rm "$REGISTRY_DIR/signer/signer.db"*
+    bulla-signer restore "$BATS_TEST_TMPDIR/copy" --config "$config"
+    bulla_registry_start
+    signer_says restored
+    bulla-signer resume --all --config "$config"
+    # The copy knows nothing of tok/late, whose first publication must not become a new one.
+    # That no key is to be seen at first changes nothing.
+    mv "$BATS_FILE_TMPDIR/token/tokens" "$BATS_FILE_TMPDIR/token/gone"
+    mkdir "$BATS_FILE_TMPDIR/token/tokens"
+    registry_curl -o /dev/null -w '%{http_code}' /v2/tok/late/_trust/tuf/snapshot.key | grep -q 503
+    rmdir "$BATS_FILE_TMPDIR/token/tokens"
+    mv "$BATS_FILE_TMPDIR/token/gone" "$BATS_FILE_TMPDIR/token/tokens"
+    registry_curl -o /dev/null -w '%{http_code}' /v2/tok/late/_trust/tuf/snapshot.key | grep -q 503
+    log_says "token 'service' has no key left for this: [0-9]* keys, all used"
+    for id in 09 0a; do softhsm_make_token "$BATS_FILE_TMPDIR/token" service "$PIN" "$id"; done
+    [[ $(key tok/late snapshot | jq -r .keytype) == ecdsa && $(key tok/late snapshot) != "$late" ]]
+    renew tok/one
+    valid tok/one
+}
+
 @test "a token lost for good: its collections get keys in files, and verifiers follow" {
     valid tok/one
     sed -i '/^  token/d' "$REGISTRY_DIR/registry.yaml"

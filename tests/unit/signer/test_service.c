@@ -304,7 +304,8 @@ static void roots_of_an_older_database(void **state)
                    "ALTER TABLE service DROP COLUMN marked; ALTER TABLE service DROP COLUMN epoch;"
                    "ALTER TABLE service DROP COLUMN open_epoch;"
                    "ALTER TABLE service DROP COLUMN why;"
-                   "ALTER TABLE service DROP COLUMN audit_removed; PRAGMA user_version = 1",
+                   "ALTER TABLE service DROP COLUMN audit_removed;"
+                   "ALTER TABLE service DROP COLUMN token_epoch; PRAGMA user_version = 1",
                    err));
     db_cleanup(&db);
     assert_int_equal(unlink(scratch_name(f->dir, "last-signed")), 0); /* nor was there one */
