@@ -7,6 +7,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static bool has_repository(enum route_kind kind)
+{
+    return kind != ROUTE_BASE && kind != ROUTE_CATALOG && kind != ROUTE_TOKEN &&
+           kind != ROUTE_HEALTH && kind != ROUTE_READY && kind != ROUTE_METRICS;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
@@ -20,8 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char value[64];
     bool flag = false;
     uint64_t a = 0, b = 0;
-    if (route_parse(text, &route, &code, NULL) == 0 && route.kind != ROUTE_BASE &&
-        route.kind != ROUTE_CATALOG &&
+    if (route_parse(text, &route, &code, NULL) == 0 && has_repository(route.kind) &&
         !repository_name_valid(route.repository, strlen(route.repository)))
         abort();
     if (http_query_get(text, "n", value, sizeof value, &flag, NULL) == 0 &&
