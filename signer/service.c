@@ -363,6 +363,8 @@ int service_publish(struct service *service, const char *collection, const struc
     int rc = load_for_publication(service, collection, &old, err);
     if (!rc) /* before it is compared with what may be too old */
         rc = service_memory_check(service_store_memory(service->store), collection, err);
+    if (!rc) /* verifying is most of the work, and what is refused was verified, too */
+        rc = service_limit_take(&service->limit, collection, clock_monotonic_ms(), err);
     if (!rc)
         rc = accept_changes(&old, changes, n, s.now_s, &accepted, err);
     if (!rc)
@@ -375,10 +377,8 @@ int service_publish(struct service *service, const char *collection, const struc
         take_set(&old.set, out);
         return OK;
     }
-    rc = service_limit_take(&service->limit, collection, clock_monotonic_ms(), err);
     memcpy(next.name, old.name, sizeof next.name);
-    if (!rc)
-        rc = keep_gone(&old, &next, err);
+    rc = keep_gone(&old, &next, err);
     if (!rc)
         rc = check_growth(&old, &next, err);
     if (!rc)

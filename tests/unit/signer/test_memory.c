@@ -224,6 +224,57 @@ static void registry_proves_it(void **state_)
     toy_ok(service_roots(f->service, FX_COLLECTION, 0, &other, err)); /* reading goes on */
 }
 
+/* What the holders of the root's keys can make without this service says nothing about it. */
+static void other_keys_prove_nothing(void **state_)
+{
+    struct fixture *f = *state_;
+    CLEANUP(signer_set_done) struct signer_set set = {0}, roots = {0}, forged = {0};
+    struct toy_role *root = toy_role(&f->repo, "root");
+    static const char *const online[] = {"targets", "snapshot", "timestamp"};
+    bool adopted = true;
+    fx_publish_first(f, &set);
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
+    toy_set_int(toy_role(&f->repo, "snapshot"), "version", 99);
+    toy_set_int(toy_role(&f->repo, "timestamp"), "version", 99);
+    toy_publish_online(&f->repo);
+    for (size_t i = 0; i < 3; i++)
+        toy_ok(service_set_add(&forged, online[i], i ? 99 : 1, &toy_role(&f->repo, online[i])->file,
+                               err));
+    /* Keys that the root lists beside ours, then a root that lists them only. */
+    for (int i = 0; i < 2; i++) {
+        assert_code(show(f, &roots, &forged, &adopted, err), E_STALE);
+        assert_false(adopted);
+        assert_false(status_of(f).doubted);
+        toy_bump(root);
+        toy_root_roles(&f->repo);
+        toy_sign(root);
+        if (i == 0)
+            toy_ok(service_set_add(&roots, "root 2", 2, &root->file, err));
+    }
+    fx_next_targets(f, "v2");
+    signer_set_done(&set);
+    toy_ok(fx_publish(f, fx_targets, &set, err));
+    assert_int_equal(fx_version(&set, "snapshot"), 2);
+}
+
+/* It has written that it was here before, but no mark yet: a folder where none can be made. */
+static void killed_at_its_first_start(void **state_)
+{
+    struct fixture *f = *state_;
+    CLEANUP(signer_set_done) struct signer_set set = {0};
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    struct service_memory *memory = NULL;
+    service_cleanup(&f->service);
+    assert_int_equal(unlink(scratch_name(f->dir, "last-signed")), 0);
+    db = own_database(f);
+    toy_ok(db_exec(db, "UPDATE service SET identity = NULL, marked = 0", err));
+    assert_true(service_memory_open(db, "/proc/self/signer.db", &memory, NULL) != 0);
+    db_cleanup(&db);
+    fx_open(f);
+    assert_false(status_of(f).doubted);
+    fx_publish_first(f, &set);
+}
+
 /* --- the way back --- */
 
 static void stated_set_is_taken_over(void **state_)
@@ -252,6 +303,84 @@ static void stated_set_is_taken_over(void **state_)
     toy_ok(fx_publish(f, fx_targets, &next, err));
     assert_int_equal(fx_version(&next, "snapshot"), 3);
     assert_int_equal(fx_version(&next, "timestamp"), 3);
+}
+
+/* Killed after it took the set over, before it wrote down that this settles the matter. */
+static void adopted_set_settles_later(void **state_)
+{
+    struct fixture *f = *state_;
+    CLEANUP(signer_set_done) struct signer_set set = {0}, roots = {0};
+    bool adopted = false, settled = true;
+    publish_two(f, &set, false);
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
+    put_back(f, false);
+    toy_ok(state(f, (struct service_statement){.versions = {2, 2}}, &settled, err));
+    toy_ok(show(f, &roots, &set, &adopted, err));
+    assert_true(adopted);
+    CLEANUP(db_cleanup) struct db *db = own_database(f);
+    toy_ok(db_exec(db,
+                   "INSERT INTO stated (collection, snapshot, timestamp)"
+                   " VALUES ('acme/app', 2, 2);"
+                   "UPDATE collection SET epoch = epoch - 1;"
+                   "UPDATE service SET open_epoch = open_epoch - 1",
+                   err));
+    fx_next_targets(f, "v3");
+    assert_refuses(f);
+    signer_set_done(&roots);
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
+    toy_ok(show(f, &roots, &set, &adopted, err));
+    assert_false(adopted); /* once was enough */
+    assert_false(status_of(f).doubted);
+    signer_set_done(&set);
+    toy_ok(fx_publish(f, fx_targets, &set, err));
+}
+
+static int publish_with(struct fixture *f, const char *role, struct signer_set *set,
+                        struct error *err)
+{
+    const char *const roles[] = {"targets", role, NULL};
+    signer_set_done(set);
+    toy_sign(toy_role(&f->repo, "targets"));
+    return fx_publish(f, roles, set, err);
+}
+
+/* Dropped since the backup: the files are lost, and clients know the versions all the same. */
+static void dropped_roles_go_on(void **state_)
+{
+    struct fixture *f = *state_;
+    CLEANUP(signer_set_done) struct signer_set set = {0}, roots = {0};
+    struct toy_role *targets = toy_role(&f->repo, "targets"), *role = NULL;
+    static const char *const names[] = {"alice", "bob"}; /* bob came after the backup, too */
+    bool adopted = false, settled = true;
+    fx_publish_first(f, &set);
+    for (size_t i = 0; i < 4; i++) { /* alice 1, alice 2, bob 1, bob 2 */
+        js_remove(targets->tree, "delegations");
+        role = toy_delegate(&f->repo, "targets", names[i / 2], "v*", false);
+        if (i % 2)
+            toy_bump(role);
+        toy_sign(role);
+        toy_bump(targets);
+        toy_ok(publish_with(f, names[i / 2], &set, err));
+        if (i == 0)
+            save_database(f, false);
+    }
+    js_remove(targets->tree, "delegations");
+    toy_bump(targets);
+    toy_ok(publish_with(f, NULL, &set, err));
+    toy_ok(service_roots(f->service, FX_COLLECTION, 0, &roots, err));
+    put_back(f, false);
+    toy_ok(state(f, (struct service_statement){.versions = {6, 6}}, &settled, err));
+    toy_ok(show(f, &roots, &set, &adopted, err));
+    assert_true(adopted);
+    for (size_t i = 0; i < 2; i++) {
+        role = toy_delegate(&f->repo, "targets", names[i], "v*", false);
+        toy_bump(targets);
+        assert_code(publish_with(f, names[i], &set, err), E_CONFLICT); /* 2 again */
+        toy_bump(role);
+        toy_sign(role);
+        toy_ok(publish_with(f, names[i], &set, err));
+        assert_int_equal(fx_version(&set, names[i]), 3);
+    }
 }
 
 static void nothing_was_lost(void **state_)
@@ -480,26 +609,27 @@ static void signing_is_limited(void **state_)
     free(limit);
 }
 
-static void limits_hold_for_requests(void **state_)
+/* What is refused was verified, and that is most of the work. */
+static void refused_publications_count(void **state_)
 {
     struct fixture *f = *state_;
     CLEANUP(signer_set_done) struct signer_set set = {0};
     CLEANUP(bytes_done) struct bytes json = BYTES_INIT;
     char name[32];
-    unsigned made = 0;
-    int rc = 0;
+    unsigned refused = 0;
     fx_publish_first(f, &set);
-    for (unsigned i = 0; i < SERVICE_LIMIT_COLLECTION; i++) { /* the same again costs nothing */
-        signer_set_done(&set);
-        toy_ok(fx_publish(f, fx_first, &set, err));
+    toy_bump(toy_role(&f->repo, "targets"));
+    fx_next_targets(f, "v3"); /* never the next version */
+    struct signer_set none = {0};
+    while (refused < 2 * SERVICE_LIMIT_COLLECTION &&
+           fx_publish(f, fx_targets, &none, NULL) == E_CONFLICT)
+        refused++;
+    assert_in_range(refused, SERVICE_LIMIT_COLLECTION - 10, 2 * SERVICE_LIMIT_COLLECTION - 1);
+    assert_code(fx_publish(f, fx_targets, &none, err), E_BUSY);
+    for (unsigned i = 0; i < 5; i++) { /* others still get theirs */
+        (void)snprintf(name, sizeof name, "acme/n%u", i);
+        toy_ok(service_key(f->service, name, TUF_SNAPSHOT, &json, err));
     }
-    for (unsigned i = 0; rc == 0 && i < 5; i++) {
-        snprintf(name, sizeof name, "acme/n%u", i);
-        rc = service_key(f->service, name, TUF_SNAPSHOT, &json, NULL);
-        made++;
-    }
-    assert_int_equal(rc, 0);
-    assert_int_equal(made, 5);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
@@ -512,7 +642,11 @@ int main(void)
         CASE(lost_mark_and_lost_database_are_noticed),
         CASE(backup_says_that_it_is_one),
         CASE(registry_proves_it),
+        CASE(other_keys_prove_nothing),
+        CASE(killed_at_its_first_start),
         CASE(stated_set_is_taken_over),
+        CASE(adopted_set_settles_later),
+        CASE(dropped_roles_go_on),
         CASE(nothing_was_lost),
         CASE(lost_set_is_left_out),
         CASE(all_at_once),
@@ -521,7 +655,7 @@ int main(void)
         CASE(changed_log_is_noticed),
         CASE(log_is_bounded),
         cmocka_unit_test(signing_is_limited),
-        CASE(limits_hold_for_requests),
+        CASE(refused_publications_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

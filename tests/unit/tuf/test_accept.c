@@ -632,6 +632,73 @@ static void test_only_root_keys_lift_a_ban(void **state)
     publish_only("targets");
 }
 
+/* --- work --- */
+
+/* 255 more signatures by nobody: they cost nothing here and count all the same. */
+static void sign_often(struct toy_role *role)
+{
+    static const char start[] = "\"signatures\":[";
+    CLEANUP(bytes_done) struct bytes text = BYTES_INIT;
+    toy_sign(role);
+    const char *at = strstr(bytes_text(&role->file), start);
+    assert_non_null(at);
+    const size_t head = (size_t)(at - bytes_text(&role->file)) + sizeof start - 1;
+    toy_ok(bytes_append(&text, role->file.data, head, err));
+    for (unsigned i = 0; i < 255; i++)
+        toy_ok(bytes_append_format(&text, err, "{\"keyid\":\"%064x\",\"sig\":\"00\"},", i));
+    toy_ok(bytes_append(&text, role->file.data + head, role->file.len - head, err));
+    bytes_clear(&role->file);
+    toy_ok(bytes_append(&role->file, text.data, text.len, err));
+}
+
+/* n roles that all delegate to each other, below targets. */
+static void make_mesh(size_t n, char *list, size_t size)
+{
+    char names[16][8];
+    int len = snprintf(list, size, "root targets");
+    assert_true(n <= 16);
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(names[i], sizeof names[i], "r%zu", i);
+        toy_delegate(&repo, "targets", names[i], "v*", false);
+        len += snprintf(list + len, size - (size_t)len, " %s", names[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++)
+            if (i != j)
+                toy_delegate(&repo, names[i], names[j], "v*", false);
+        sign_often(toy_role(&repo, names[i]));
+    }
+    toy_sign(TARGETS);
+}
+
+static void test_little_work_is_done(void **state)
+{
+    (void)state;
+    char list[128];
+    make_mesh(4, list, sizeof list);
+    publish_only(list);
+}
+
+static void test_too_much_work_is_refused_and_can_be_undone(void **state)
+{
+    (void)state;
+    char list[128];
+    struct tuf_accepted *none = NULL;
+    struct error err = ERROR_INIT;
+    make_mesh(9, list, sizeof list);
+    assert_int_equal(upload(list, &none, &err), E_LIMIT);
+    assert_non_null(strstr(err.message, "delegated too often"));
+    /* Published before there was a limit. */
+    for (char *name = strtok(list, " "); name; name = strtok(NULL, " "))
+        keep(name);
+    next(TARGETS);
+    refused("targets", E_LIMIT);
+    js_remove(TARGETS->tree, "delegations");
+    toy_sign(TARGETS);
+    ACCEPTED a = publish("targets");
+    assert_int_equal(a->n_roles, 1);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -671,6 +738,8 @@ int main(void)
         CASE(test_delegation_that_could_never_verify),
         CASE(test_cyclic_delegations),
         CASE(test_only_root_keys_lift_a_ban),
+        CASE(test_little_work_is_done),
+        CASE(test_too_much_work_is_refused_and_can_be_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
