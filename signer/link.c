@@ -218,6 +218,21 @@ static int ask_set(const struct signer_link *link, const struct protocol_request
     return rc ? rc : protocol_read_set(request->kind, answer.data, answer.len, out, err);
 }
 
+/* Requests are only read when they are written: the files stay the caller's. *list is borrowed by
+ * the request; free it. */
+static int set_files(struct protocol_request *request, const struct tuf_file *files, size_t n,
+                     struct tuf_file **list, struct error *err)
+{
+    *list = calloc(n ? n : 1, sizeof **list);
+    if (!*list)
+        return fail_nomem(err);
+    if (n)
+        memcpy(*list, files, n * sizeof **list);
+    request->changes = *list;
+    request->n_changes = n;
+    return OK;
+}
+
 int signer_link_publish(const struct signer_link *link, const char *collection,
                         const struct tuf_file *changes, size_t n, struct signer_set *out,
                         struct error *err)
@@ -226,15 +241,9 @@ int signer_link_publish(const struct signer_link *link, const char *collection,
     int rc = request_init(PROTOCOL_PUBLISH, collection, &request, err);
     if (rc)
         return rc;
-    /* Requests are only read when they are written; the list stays the caller's. */
-    CLEANUP(cleanup_free) struct tuf_file *list = calloc(n ? n : 1, sizeof *list);
-    if (!list)
-        return fail_nomem(err);
-    if (n)
-        memcpy(list, changes, n * sizeof *list);
-    request.changes = list;
-    request.n_changes = n;
-    return ask_set(link, &request, out, err);
+    CLEANUP(cleanup_free) struct tuf_file *list = NULL;
+    rc = set_files(&request, changes, n, &list, err);
+    return rc ? rc : ask_set(link, &request, out, err);
 }
 
 int signer_link_refresh(const struct signer_link *link, const char *collection,
@@ -412,13 +421,9 @@ int signer_link_show(const struct signer_link *link, const char *collection,
     int rc = request_init(PROTOCOL_SHOW, collection, &request, err);
     if (rc)
         return rc;
-    CLEANUP(cleanup_free) struct tuf_file *list = calloc(n ? n : 1, sizeof *list);
-    if (!list)
-        return fail_nomem(err);
-    if (n)
-        memcpy(list, files, n * sizeof *list);
-    request.changes = list;
-    request.n_changes = n;
-    rc = ask_object(link, &request, LINK_TIMEOUT_MS, &o, err);
+    CLEANUP(cleanup_free) struct tuf_file *list = NULL;
+    rc = set_files(&request, files, n, &list, err);
+    if (!rc)
+        rc = ask_object(link, &request, LINK_TIMEOUT_MS, &o, err);
     return rc ? rc : js_want_bool(o, "adopted", adopted, err);
 }
